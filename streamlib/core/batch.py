@@ -1,0 +1,142 @@
+"""A batch: the user's columns, and beside them the hidden vectors that travel with the rows.
+
+A column is an Arrow array, or a numpy array where it holds no nulls: kernels keep whichever they
+produced, and convert only where the next one needs the other (a conversion costs more than a
+kernel on 100 rows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streamlib.core.time import Micros
+
+Column: TypeAlias = pa.Array | npt.NDArray[Any]
+"""One column of a batch; numpy columns hold no nulls."""
+
+
+def as_arrow(column: Column, dtype: pa.DataType | None = None) -> pa.Array:
+    """The column as an Arrow array, of `dtype` where given."""
+    if isinstance(column, np.ndarray):
+        return pa.array(column, type=dtype)
+    return column if dtype is None or column.type == dtype else column.cast(dtype)
+
+
+def as_numpy(column: Column) -> npt.NDArray[Any] | None:
+    """The column as a numpy vector, or None where it holds nulls or has no plain numpy form.
+
+    Timestamps, dates, times and durations keep their integers: the unit is the schema's business.
+    """
+    if isinstance(column, np.ndarray):
+        return column
+    if column.null_count:
+        return None
+    dtype = column.type
+    if pa.types.is_boolean(dtype):
+        return column.to_numpy(zero_copy_only=False)
+    if pa.types.is_integer(dtype) or pa.types.is_floating(dtype):
+        return column.to_numpy(zero_copy_only=True)
+    if pa.types.is_temporal(dtype) and dtype.bit_width in (32, 64) and not pa.types.is_interval(dtype):
+        return column.view(pa.int64() if dtype.bit_width == 64 else pa.int32()).to_numpy()
+    return None
+
+
+class Batch:
+    """Rows of a stream: `schema`, `columns`, and the hidden event times (microseconds, or None).
+
+    Batches are immutable by convention: every method returns a new one that shares buffers.
+    """
+
+    __slots__ = ("columns", "event_time", "num_rows", "schema")
+
+    def __init__(
+        self,
+        schema: pa.Schema,
+        columns: Sequence[Column],
+        num_rows: int,
+        event_time: Micros | None = None,
+    ) -> None:
+        self.schema = schema
+        self.columns = tuple(columns)
+        self.num_rows = num_rows
+        self.event_time = event_time
+
+    @classmethod
+    def from_arrow(cls, rows: pa.RecordBatch, event_time: Micros | None = None) -> Batch:
+        """Wrap an Arrow record batch without copying."""
+        return cls(rows.schema, rows.columns, rows.num_rows, event_time)
+
+    def to_arrow(self) -> pa.RecordBatch:
+        """The user's columns as an Arrow record batch."""
+        arrays = [as_arrow(c, f.type) for c, f in zip(self.columns, self.schema, strict=True)]
+        if not arrays:
+            return pa.RecordBatch.from_struct_array(pa.array([{}] * self.num_rows, pa.struct([])))
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def column(self, name: str) -> Column:
+        """The column called `name`; the plan has checked that it exists."""
+        return self.columns[self.schema.get_field_index(name)]
+
+    def replaced(self, schema: pa.Schema, columns: Sequence[Column]) -> Batch:
+        """The same rows with other columns; the hidden vectors stay."""
+        return Batch(schema, columns, self.num_rows, self.event_time)
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Rows `start:stop`, as views."""
+        times = None if self.event_time is None else self.event_time[start:stop]
+        columns = [
+            c[start:stop] if isinstance(c, np.ndarray) else c.slice(start, stop - start) for c in self.columns
+        ]
+        return Batch(self.schema, columns, stop - start, times)
+
+    def take(self, indices: npt.NDArray[np.intp]) -> Batch:
+        """The rows at `indices`, in that order."""
+        arrow_indices = pa.array(indices)
+        columns = [
+            c.take(indices) if isinstance(c, np.ndarray) else c.take(arrow_indices) for c in self.columns
+        ]
+        times = None if self.event_time is None else self.event_time.take(indices)
+        return Batch(self.schema, columns, len(indices), times)
+
+    def filter(self, mask: npt.NDArray[np.bool_]) -> Batch:
+        """The rows where `mask` is true."""
+        if mask.all():
+            return self
+        return self.take(np.flatnonzero(mask))
+
+    def __repr__(self) -> str:
+        return f"Batch({self.num_rows} rows: {', '.join(self.schema.names)})"
+
+
+def empty_batch(schema: pa.Schema, event_time: bool) -> Batch:
+    """A batch of no rows."""
+    times = np.empty(0, np.int64) if event_time else None
+    return Batch(schema, [pa.array([], field.type) for field in schema], 0, times)
+
+
+def concat_batches(batches: Sequence[Batch]) -> Batch:
+    """All rows of `batches` (at least one, of one schema), in order."""
+    if len(batches) == 1:
+        return batches[0]
+    first = batches[0]
+    columns: list[Column] = []
+    for i, field in enumerate(first.schema):
+        parts = [b.columns[i] for b in batches]
+        if all(isinstance(p, np.ndarray) for p in parts):
+            columns.append(np.concatenate(parts))
+        else:
+            columns.append(pa.concat_arrays([as_arrow(p, field.type) for p in parts]))
+    times = None
+    if first.event_time is not None:
+        times = np.concatenate([b.event_time for b in batches if b.event_time is not None])
+    return Batch(first.schema, columns, sum(b.num_rows for b in batches), times)
+
+
+def schema_of(spec: pa.Schema | Mapping[str, pa.DataType]) -> pa.Schema:
+    """A schema from a `pyarrow.Schema` or a mapping of names to types."""
+    return spec if isinstance(spec, pa.Schema) else pa.schema(list(spec.items()))

@@ -1,0 +1,367 @@
+"""The contracts everything hangs on: operator, source, sink, disk, clock.
+
+Each comes as a pair where it has a lifetime: a frozen description that the user makes and that
+can be compared, drawn and pickled, and a private machine that the engine builds from it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import pyarrow as pa
+
+from streamlib.core.batch import Batch
+from streamlib.core.time import MAX_TIME
+
+Json = Any
+"""A value that JSON can hold: what positions, pending commits and small state are made of."""
+
+
+@dataclass(frozen=True)
+class StreamType:
+    """What is known of a stream before it runs.
+
+    Attributes:
+        schema: the user's columns.
+        event_time: whether rows carry an event time.
+        keys: the columns that key the stream; empty where it is not keyed.
+    """
+
+    schema: pa.Schema
+    event_time: bool = False
+    keys: tuple[str, ...] = ()
+
+
+# --------------------------------------------------------------------------- operators
+
+Output = tuple[int, Batch]
+"""An output port (an index into the description's `outputs`) and the rows for it."""
+
+
+@dataclass
+class OperatorState:
+    """A snapshot: Arrow tables by name, and small JSON values by name.
+
+    A table with keyed rows has a column `__key_group` (int16), so that a restore with another
+    parallelism can take the groups it owns.
+    """
+
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    values: dict[str, Json] = field(default_factory=dict)
+
+
+class Operator:
+    """A deterministic state machine over batches. The engine calls it from one thread.
+
+    It owns no thread, socket, file or clock. The same calls in the same order give the same
+    outputs, on every machine and after every `restore(snapshot())`.
+    """
+
+    def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
+        """Take rows from input `port`. Event times may be behind the last watermark (late rows).
+
+        The rows must not be changed; views of them may be kept.
+        """
+        raise NotImplementedError
+
+    def on_watermark(self, watermark: int) -> Iterable[Output]:
+        """No row with an event time below `watermark` will come on time any more.
+
+        Called with rising values only, after every row that preceded the watermark. What is
+        returned goes downstream before the watermark does.
+        """
+        return ()
+
+    def output_watermark(self, watermark: int) -> int:
+        """The promise this operator can make for its own output when its input is at `watermark`."""
+        return watermark
+
+    def deadline_after(self, watermark: int) -> int:
+        """The least time above `watermark` at which a decision about a late row can change.
+
+        `MAX_TIME` for operators that don't judge lateness. It must not depend on the rows seen.
+        """
+        return MAX_TIME
+
+    def snapshot(self) -> OperatorState:
+        """All state, as values that later calls do not change. Called between batches only."""
+        return OperatorState()
+
+    def restore(self, state: OperatorState) -> None:
+        """Become what `snapshot` saw. Called once, before the first batch."""
+
+    @property
+    def late_rows(self) -> int:
+        """Rows that were late for all their windows, since the job began."""
+        return 0
+
+
+class OperatorSpec:
+    """The frozen description of an operator; subclasses are frozen dataclasses.
+
+    A new operator is one small subclass with `bind` and `build`, and a factory that returns
+    `Stream.then` of it.
+    """
+
+    kind: ClassVar[str]
+    """The operator's name in plans, errors and state ids."""
+    outputs: ClassVar[tuple[str, ...]] = ("out",)
+    """Names of the output ports."""
+    stateful: ClassVar[bool] = False
+    """Whether `snapshot` holds anything; only stateful operators have an id in checkpoints."""
+
+    def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
+        """The types of the outputs. Raises a `StreamlibError` for whatever can be known to fail."""
+        raise NotImplementedError
+
+    def build(self, inputs: Sequence[StreamType]) -> Operator:
+        """A fresh machine, without state. Called after `bind` succeeded with the same inputs."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """The operator's settings on one line, for `explain`."""
+        return ""
+
+    def state_version(self) -> Json:
+        """What must be equal for a snapshot to fit: window and aggregates, not code."""
+        return None
+
+
+# --------------------------------------------------------------------------- sources
+
+
+class Pause(enum.Enum):
+    """What a reader answers when it has no rows."""
+
+    NOT_YET = "not yet"
+    """Nothing now; rows may come later."""
+    END = "end"
+    """Nothing any more."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows that a reader hands over, and where reading goes on after them.
+
+    Attributes:
+        rows: the rows, in the partition's order.
+        next_position: JSON value; `Source.open` with it reads exactly what follows `rows`.
+        floor: the least event time (microseconds) in what follows `rows` in this partition,
+            `MAX_TIME` if nothing follows, None if unknown. Batch runs take their watermark from it.
+    """
+
+    rows: pa.RecordBatch
+    next_position: Json
+    floor: int | None = None
+
+
+@runtime_checkable
+class SourceReader(Protocol):
+    """Reads one partition. Called from one thread at a time, not always the same one."""
+
+    def read(self) -> Chunk | Pause:
+        """The next rows (at least one), or why there are none. Must not wait for long."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held. Called once; `read` is not called afterwards."""
+        ...
+
+
+Replay = Literal["replayable", "acknowledging", "lossy"]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """The frozen description of where rows come from.
+
+    Attributes:
+        bounded: whether every partition ends.
+        replay: `replayable` reads the same rows from the same position again, `acknowledging`
+            delivers again what was not acknowledged, `lossy` does neither.
+    """
+
+    @property
+    def bounded(self) -> bool: ...
+    @property
+    def replay(self) -> Replay: ...
+
+    def schema(self) -> pa.Schema:
+        """The columns. The only I/O allowed while a flow is bound."""
+        ...
+
+    def partitions(self) -> Sequence[str]:
+        """Names of the partitions, each with an order and a watermark of its own."""
+        ...
+
+    def open(self, partition: str, position: Json | None, event_time: str | None) -> SourceReader:
+        """Read `partition` from `position` (None: its beginning).
+
+        `event_time` names the column that is the event time, where it is a plain column in UTC:
+        a reader that knows statistics of it fills `Chunk.floor`.
+        """
+        ...
+
+
+# --------------------------------------------------------------------------- sinks
+
+Delivery = Literal["staged", "write_ahead", "idempotent", "at_least_once"]
+
+
+@dataclass(frozen=True)
+class SinkContext:
+    """What a sink is told when it opens.
+
+    Attributes:
+        job: the job's id, the same across restarts.
+        sink: the sink's name in the flow.
+        attempt: id of this run of the job; no two share one.
+        schema: columns of the rows that will come.
+        disk: where files go.
+    """
+
+    job: str
+    sink: str
+    attempt: str
+    schema: pa.Schema
+    disk: Disk
+
+
+@runtime_checkable
+class SinkWriter(Protocol):
+    """Writes for one attempt. Called from one thread at a time, not always the same one."""
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        """Take rows. Readers of the output must not see them before `commit` (staged sinks)."""
+        ...
+
+    def prepare(self, number: int) -> Json:
+        """Make durable what came since the last prepare, and say what `commit` needs to know.
+
+        Rows written afterwards belong to the next checkpoint. None: there is nothing to commit.
+        """
+        ...
+
+    def commit(self, number: int, pending: Json) -> None:
+        """Show readers what `prepare(number)` answered, maybe in an earlier attempt.
+
+        Called only after the manifest that holds `pending` is durable. Must be idempotent: it is
+        repeated until it returns, also after a crash in the middle of it.
+        """
+        ...
+
+    def last_committed(self) -> int:
+        """The highest number this job has shown readers, 0 if none or unknown."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held and discard what was not prepared. Called once."""
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """The frozen description of where rows go."""
+
+    @property
+    def delivery(self) -> Delivery: ...
+
+    def open(self, context: SinkContext) -> SinkWriter:
+        """Check that the sink can be written, and return its writer."""
+        ...
+
+
+# --------------------------------------------------------------------------- the world outside
+
+
+class DiskFile(Protocol):
+    """A new file that is being written."""
+
+    def write(self, data: bytes | memoryview | pa.Buffer) -> int:
+        """Append all of `data`."""
+        ...
+
+    def sync(self) -> None:
+        """Return when what was written survives a power cut (fsync). The name does not yet."""
+        ...
+
+    def close(self) -> None:
+        """Close without syncing. May be called twice."""
+        ...
+
+
+class DiskLock(Protocol):
+    """An exclusive lock on a file, held until released or until the process dies."""
+
+    def release(self) -> None: ...
+
+
+class Disk(Protocol):
+    """The file operations of checkpoints and staged sinks; paths are absolute strings.
+
+    A name that was created, linked, renamed or removed survives a power cut only after
+    `sync_dir` of its folder.
+    """
+
+    def create(self, path: str) -> DiskFile:
+        """A new file. Raises FileExistsError."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """The whole file. Raises FileNotFoundError."""
+        ...
+
+    def size(self, path: str) -> int | None:
+        """Length in bytes, None if there is no such file."""
+        ...
+
+    def list(self, path: str) -> list[str]:
+        """Sorted names in a folder; empty if there is no such folder."""
+        ...
+
+    def make_dirs(self, path: str) -> None:
+        """Create the folder and its missing parents, durably."""
+        ...
+
+    def link(self, source: str, target: str) -> None:
+        """A second, exclusive name for a file. Raises FileExistsError: this is the fence."""
+        ...
+
+    def rename(self, source: str, target: str) -> None:
+        """Move a file, atomically replacing `target`."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Delete a file or an empty folder; nothing happens if it is not there."""
+        ...
+
+    def sync_dir(self, path: str) -> None:
+        """Make the names in the folder durable (fsync)."""
+        ...
+
+    def lock(self, path: str) -> DiskLock | None:
+        """Lock the file (created if missing) without waiting; None if someone holds it."""
+        ...
+
+
+class Clock(Protocol):
+    """Processing time, handed in so that tests and the simulator own it."""
+
+    def now(self) -> int:
+        """Wall clock in microseconds since the epoch, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary moment; never goes back."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Let that much time pass, or less if there is a reason to wake up."""
+        ...
+
+
+States = Mapping[str, OperatorState]
+"""Operator states by operator id."""
