@@ -1,1 +1,42 @@
-"""streamlib."""
+"""streamlib: describe a stream once, run it as a stream, as a batch, in a notebook.
+
+A flow is a value. An operator is a deterministic state machine over Arrow batches. A runner only
+decides when to call it.
+"""
+
+from streamlib import connectors, operators, windows
+from streamlib.core.errors import StreamlibError
+from streamlib.core.expressions import Expr, col, event_time, lit, when
+from streamlib.core.watermarks import bounded_disorder, monotone
+from streamlib.operators import Stream, count, max, mean, min, read, sum
+from streamlib.plan.flow import Flow
+from streamlib.plan.launch import register as _register
+from streamlib.runners.job import JobResult
+from streamlib.runners.launcher import LocalLauncher as _LocalLauncher
+
+__version__ = "0.1.0"
+
+_register(_LocalLauncher())
+
+__all__ = [
+    "Expr",
+    "Flow",
+    "JobResult",
+    "Stream",
+    "StreamlibError",
+    "bounded_disorder",
+    "col",
+    "connectors",
+    "count",
+    "event_time",
+    "lit",
+    "max",
+    "mean",
+    "min",
+    "monotone",
+    "operators",
+    "read",
+    "sum",
+    "when",
+    "windows",
+]

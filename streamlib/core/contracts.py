@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import pyarrow as pa
 
 from streamlib.core.batch import Batch
+from streamlib.core.canonical import Value
 from streamlib.core.time import MAX_TIME
 
 Json = Any
@@ -99,10 +100,10 @@ class Operator:
         return 0
 
 
-class OperatorSpec:
-    """The frozen description of an operator; subclasses are frozen dataclasses.
+class OperatorSpec(Value):
+    """The frozen description of an operator; subclasses are `dataclass(frozen=True, eq=False)`.
 
-    A new operator is one small subclass with `bind` and `build`, and a factory that returns
+    Equal descriptions have equal fields, expressions included. A new operator is one small subclass with `bind` and `build`, and a factory that returns
     `Stream.then` of it.
     """
 

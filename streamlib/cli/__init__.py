@@ -1,0 +1,1 @@
+"""The command line: `streamlib run | backfill TARGET`."""

@@ -1,0 +1,161 @@
+"""The `streamlib` command. Data goes to stdout, everything else to stderr.
+
+Exit codes: 0 finished or drained, 1 failed, 2 wrong usage, 3 could not start, 4 the drain timed
+out, 5 taken over by another process (don't restart).
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from streamlib.cli.target import load_flow
+from streamlib.core.errors import DefinitionError, StreamlibError, TakenOverError
+from streamlib.core.time import duration
+from streamlib.plan.flow import Flow
+from streamlib.runners.job import DrainTimeoutError, Job, JobOptions, JobResult
+from streamlib.runners.launcher import check_bounded, quick_switching
+from streamlib.runners.progress import progress_to
+from streamlib.runners.signals import AbortedError, draining_on_signals
+from streamlib.runners.world import LocalWorld
+from streamlib.runtime.pipeline import Mode
+
+FINISHED, FAILED, USAGE, NOT_STARTED, DRAIN_TIMED_OUT, TAKEN_OVER = range(6)
+
+
+class _Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            duration(value)
+        except DefinitionError as error:
+            self.fail(f"{error.found} is not a duration; expected {error.expected}", param, ctx)
+        return value
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="streamlib")
+def main() -> None:
+    """Run flows: as a stream, or as a batch over history."""
+
+
+def _job_options(command: Callable[..., None]) -> Callable[..., None]:
+    options = [
+        click.argument("target", metavar="TARGET"),
+        click.option("--state", metavar="FOLDER", help="Folder of the job's state. Default: .streamlib/<flow>"),
+        click.option(
+            "--checkpoint-interval",
+            type=_Duration(),
+            default="10s",
+            show_default=True,
+            help="Time between checkpoints; output appears at checkpoints.",
+        ),
+        click.option("--takeover", is_flag=True, help="Take the job from a process that still runs."),
+        click.option(
+            "--drain-timeout",
+            type=_Duration(),
+            default="60s",
+            show_default=True,
+            help="How long a stop may take before it is given up (exit 4).",
+        ),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "live", "plain", "none"]),
+            default="auto",
+            show_default=True,
+            help="How progress is shown on stderr.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_job_options
+@click.option("--finish", is_flag=True, help="When stopped, close all windows and end the job for good.")
+def run(target: str, progress: str, **options: Any) -> None:
+    """Stream TARGET (FILE.py:NAME or MODULE:NAME) until its input ends or a signal comes.
+
+    SIGTERM or Ctrl-C drains: open windows stay in the state for the next start. A second signal
+    aborts; the last completed checkpoint stands.
+    """
+    _execute(target, "streaming", JobOptions(**options), progress)
+
+
+@main.command()
+@_job_options
+def backfill(target: str, progress: str, **options: Any) -> None:
+    """Run TARGET (FILE.py:NAME or MODULE:NAME) as a batch over its bounded sources."""
+    _execute(target, "batch", JobOptions(**options), progress)
+
+
+def _execute(target: str, mode: Mode, options: JobOptions, progress: str) -> None:
+    try:
+        flow = load_flow(target)
+    except DefinitionError as error:
+        _exit(USAGE, error)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(NOT_STARTED)
+    sys.exit(_run(flow, mode, options, progress))
+
+
+def _run(flow: Flow, mode: Mode, options: JobOptions, progress: str) -> int:
+    job = Job(flow, mode, options, LocalWorld(), progress_to(sys.stderr, progress))
+    with quick_switching(), draining_on_signals(job):
+        try:
+            if mode == "batch":
+                check_bounded(flow.bind())
+            job.start()
+        except StreamlibError as error:
+            _exit(TAKEN_OVER if isinstance(error, TakenOverError) else NOT_STARTED, error)
+        except AbortedError:
+            return _say("aborted before the start", FAILED)
+        try:
+            result = job.run()
+        except AbortedError:
+            return _say("aborted; the last completed checkpoint stands", FAILED)
+        except StreamlibError as error:
+            _exit(_failure(error), error)
+        except Exception:
+            traceback.print_exc()
+            return FAILED
+    return _say(summary(result, job), FINISHED)
+
+
+def _failure(error: StreamlibError) -> int:
+    if isinstance(error, TakenOverError):
+        return TAKEN_OVER
+    return DRAIN_TIMED_OUT if isinstance(error, DrainTimeoutError) else FAILED
+
+
+def summary(result: JobResult, job: Job) -> str:
+    """How a run ended, in one line for people."""
+    if result.outcome == "already finished":
+        return (
+            f"{job.flow.name} had finished at checkpoint {result.last_checkpoint}: nothing was left to do. "
+            f"To run it anew give another --state than {job.state}"
+        )
+    where = "" if result.restored_from is None else f" (after checkpoint {result.restored_from})"
+    return (
+        f"{job.flow.name} {result.outcome}: {result.rows_read:,} rows{where} in {result.seconds:.1f} s, "
+        f"{result.late_rows:,} late, checkpoint {result.last_checkpoint}, state in {job.state}"
+    )
+
+
+def _say(text: str, code: int) -> int:
+    click.echo(text, err=True)
+    return code
+
+
+def _exit(code: int, error: StreamlibError) -> Any:
+    """One clear error, no traceback: the text says where, what, and what to do."""
+    notes = getattr(error, "__notes__", [])
+    click.echo("\n".join([f"error: {error}", *(f"  note:     {note}" for note in notes)]), err=True)
+    sys.exit(code)

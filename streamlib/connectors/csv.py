@@ -1,0 +1,187 @@
+"""CSV files: a source over the records of files that are there, with declared columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from streamlib.connectors import files
+from streamlib.connectors.csv_dialect import Dialect, check_types
+from streamlib.connectors.csv_errors import explain, is_empty
+from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
+from streamlib.connectors.positions import row_number
+from streamlib.connectors.schemas import conform, plain, schema_line
+from streamlib.core.batch import schema_of
+from streamlib.core.contracts import Json, Replay
+from streamlib.core.errors import (
+    DefinitionError,
+    SourceError,
+    StreamlibError,
+    UnknownColumnError,
+    did_you_mean,
+)
+
+__all__ = ["CsvSource", "source"]
+
+SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".tsv")
+
+
+@dataclass(frozen=True)
+class CsvSource:
+    """CSV files, each a partition. Made by `source`; equal where paths, columns and dialect are."""
+
+    paths: tuple[str, ...]
+    columns: pa.Schema
+    dialect: Dialect
+
+    @property
+    def bounded(self) -> bool:
+        return True
+
+    @property
+    def replay(self) -> Replay:
+        return "replayable"
+
+    def schema(self) -> pa.Schema:
+        """The declared columns; reads every header and raises where a column is not in it."""
+        for path in files.find_files(self.paths, SUFFIXES).values():
+            self._columns_of(path)
+        return self.columns
+
+    def partitions(self) -> Sequence[str]:
+        return list(files.find_files(self.paths, SUFFIXES))
+
+    def open(self, partition: str, position: Json | None, event_time: str | None) -> FileReader:
+        """See `Source.open`. Parses and discards what precedes `position`; knows no floors."""
+        row = row_number(position, partition)
+        if event_time is not None and event_time not in self.columns.names:
+            raise UnknownColumnError.of(event_time, self.columns.names)
+        path = files.find_file(self.paths, partition)
+        unchanged = Unchanged(path)
+        names = self._columns_of(path)
+
+        def failed(error: Exception) -> StreamlibError:
+            return explain(error, path, names, self.dialect)
+
+        batches = (conform(rows, self.columns) for rows in self._batches(path, failed))
+        return FileReader(drop_rows(batches, row, partition), row, unchanged, failed)
+
+    def _batches(self, path: str, failed: Callable[[Exception], StreamlibError]) -> Iterator[pa.RecordBatch]:
+        try:
+            return iter(self.dialect.open(path, self.columns))
+        except (pa.ArrowException, OSError) as error:
+            if not self.dialect.header and is_empty(error):
+                return iter(())
+            raise failed(error) from error
+
+    def _columns_of(self, path: str) -> list[str]:
+        """The names of all columns in the file: its header, or the declared ones without a header."""
+        if not self.dialect.header:
+            return self.columns.names
+        try:
+            names: list[str] = self.dialect.infer(path).names
+        except (pa.ArrowException, OSError) as error:
+            if is_empty(error):
+                raise _no_header(path, self.columns) from error
+            raise explain(error, path, [], self.dialect) from error
+        for name in self.columns.names:
+            _in_header(name, names, path)
+        return names
+
+
+def source(
+    path: files.Paths,
+    schema: pa.Schema | Mapping[str, pa.DataType] | None = None,
+    *,
+    delimiter: str = ",",
+    quote: str = '"',
+    header: bool = True,
+    null_values: Sequence[str] = ("",),
+) -> CsvSource:
+    """A replayable, bounded source over CSV files in UTF-8; a position is a row number.
+
+    Quoted values may hold delimiters and line breaks; a doubled quote in them is a quote. Blank
+    lines are skipped. Columns of the file that are not in `schema` are ignored. Resuming parses
+    the file from its beginning and discards what was read: prefer Parquet for large files.
+
+    Args:
+        path: a file, a folder (its `.csv`, `.csv.gz`, `.csv.bz2` and `.tsv` files, also in folders
+            below), a glob, or a list of these. Files are looked up when the flow is bound.
+        schema: names and types of the columns to read. A timestamp with a time zone takes values
+            with an offset or `Z`, one without takes values without.
+        delimiter: one character between values.
+        quote: the character around values; "" for none.
+        header: whether the first record names the columns. If not, `schema` must have all columns
+            of the file, in its order.
+        null_values: texts that mean null, in columns of every type; in quotes they are just text.
+
+    Raises:
+        DefinitionError: no `schema` (the remedy holds one to paste, inferred from the first file),
+            or a delimiter or quote that is not one character.
+        TypeMismatchError: a column has a type that CSV can't be read as.
+
+    When the flow is bound, raises `SourceError` for a path that names nothing, `UnknownColumnError`
+    for a column that a file does not have. When it runs, `SourceError` for a bad record or value,
+    with line, column and value, and for a file that changed or vanished.
+
+    >>> source("in/*.csv", {"id": pa.int64(), "name": pa.string()}).columns.names
+    ['id', 'name']
+    """
+    paths = files.as_paths(path)
+    dialect = Dialect(delimiter, quote, header, tuple(null_values))
+    if schema is None:
+        raise _no_schema(paths, dialect)
+    columns = plain(schema_of(schema))
+    if not columns.names or len(set(columns.names)) < len(columns.names):
+        raise DefinitionError(
+            "the schema can't be read",
+            expected="at least one column, each with a name of its own",
+            found=", ".join(columns.names) or "no columns",
+            remedy="name the columns to read",
+        )
+    check_types(columns)
+    return CsvSource(paths, columns, dialect)
+
+
+def _no_schema(paths: tuple[str, ...], dialect: Dialect) -> DefinitionError:
+    try:
+        first = next(iter(files.find_files(paths, SUFFIXES).values()))
+        line = schema_line(dialect.infer(first))
+        remedy = f"check the types and pass {line}"
+    except (SourceError, pa.ArrowException, OSError):
+        remedy = 'pass schema=, for example schema={"id": pa.int64(), "name": pa.string()}'
+    return DefinitionError(
+        "csv.source needs a schema: the same text can be a number, a date or a name",
+        expected="schema= with names and types of the columns to read",
+        found="none",
+        remedy=remedy,
+    )
+
+
+def _no_header(path: str, columns: pa.Schema) -> SourceError:
+    return SourceError(
+        f"{path!r} is empty",
+        expected=f"a header that names {', '.join(columns.names)}",
+        found="no line at all",
+        remedy="write the header even if there are no rows, or give header=False if files have none",
+    )
+
+
+def _in_header(name: str, names: Sequence[str], path: str) -> None:
+    if names.count(name) == 1:
+        return
+    if name in names:
+        raise SourceError(
+            f"{path!r} has several columns called {name!r}",
+            expected="one column of that name",
+            found=", ".join(names),
+            remedy="rename the columns in the header",
+        )
+    raise UnknownColumnError(
+        f"no column {name!r} in {path!r}",
+        expected=f"one of {', '.join(names)}",
+        found=repr(name),
+        remedy=did_you_mean(name, names) or "correct schema=, or the delimiter if the names run together",
+    )

@@ -1,0 +1,104 @@
+"""Reads one file in order: counts rows, notices that the file changed, and fails for good."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+from streamlib.connectors.positions import beyond_end
+from streamlib.core.contracts import Chunk, Pause
+from streamlib.core.errors import SourceError, StreamlibError
+
+Floor = Callable[[int], int | None]
+"""The least event time from a row on, where known."""
+
+
+class Unchanged:
+    """Notices that a file is no longer the one that was opened.
+
+    Rows read before and after a change belong to different files: together they are no result.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._seen = _identity(path)
+
+    def check(self) -> None:
+        """Raise `SourceError` if the file was replaced, written to or removed since."""
+        now = _identity(self._path)
+        if now == self._seen:
+            return
+        raise SourceError(
+            f"{self._path!r} changed while the job was reading it",
+            expected="a file that stays as it is while the job runs",
+            found="no such file" if now is None else "another length, modification time or file",
+            remedy="write new files beside the old ones, and start the job again",
+        )
+
+
+def _identity(path: str) -> tuple[int, ...] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def drop_rows(batches: Iterator[pa.RecordBatch], count: int, partition: str) -> Iterator[pa.RecordBatch]:
+    """`batches` without the first `count` rows. Raises `SourceError` if there are fewer."""
+    left = count
+    for batch in batches:
+        if left < batch.num_rows:
+            yield batch.slice(left)
+        left = max(0, left - batch.num_rows)
+    if left:
+        raise beyond_end(partition, count, count - left)
+
+
+class FileReader:
+    """A `SourceReader` over the batches of one file; its position is the number of rows before.
+
+    After a failure every read fails in the same way: whoever wants to go on opens the file again.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[pa.RecordBatch],
+        row: int,
+        unchanged: Unchanged,
+        failed: Callable[[Exception], StreamlibError],
+        floor: Floor = lambda row: None,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._batches = batches
+        self._row = row
+        self._unchanged = unchanged
+        self._failed = failed
+        self._floor = floor
+        self._close = close
+        self._failure: StreamlibError | None = None
+
+    def read(self) -> Chunk | Pause:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            rows = self._next()
+            self._unchanged.check()
+        except StreamlibError as error:
+            self._failure = error
+            raise
+        except (pa.ArrowException, OSError) as error:
+            self._failure = self._failed(error)
+            raise self._failure from error
+        if rows is None:
+            return Pause.END
+        self._row += rows.num_rows
+        return Chunk(rows, self._row, self._floor(self._row))
+
+    def _next(self) -> pa.RecordBatch | None:
+        return next((rows for rows in self._batches if rows.num_rows), None)
+
+    def close(self) -> None:
+        self._close()

@@ -1,0 +1,155 @@
+"""Parquet files: a source over the row groups of files that are there, and a staged sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from streamlib.connectors import files
+from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
+from streamlib.connectors.parquet_sink import ParquetSink, sink
+from streamlib.connectors.parquet_statistics import RowGroups
+from streamlib.connectors.positions import beyond_end, row_number
+from streamlib.connectors.schemas import conform, difference, plain
+from streamlib.core.contracts import Json, Replay
+from streamlib.core.errors import SourceError, UnknownColumnError
+
+__all__ = ["ParquetSink", "ParquetSource", "sink", "source"]
+
+BATCH_ROWS = 131_072  # a few MB for ten columns: large enough for kernels, small enough for caches
+SUFFIXES = (".parquet", ".pq")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """Parquet files, each a partition. Made by `source`; equal where the paths are."""
+
+    paths: tuple[str, ...]
+    _bound: dict[str, pa.Schema] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The schema that was last told, which every file that is opened must still have."""
+
+    @property
+    def bounded(self) -> bool:
+        return True
+
+    @property
+    def replay(self) -> Replay:
+        return "replayable"
+
+    def schema(self) -> pa.Schema:
+        """The columns of the first file; reads every footer and raises `SourceError` where one differs."""
+        (first, expected), *others = (
+            (path, _footer_schema(path)) for path in files.find_files(self.paths, SUFFIXES).values()
+        )
+        for path, found in others:
+            _same_columns(repr(first), expected, path, found)
+        self._bound["schema"] = expected
+        return expected
+
+    def partitions(self) -> Sequence[str]:
+        return list(files.find_files(self.paths, SUFFIXES))
+
+    def open(self, partition: str, position: Json | None, event_time: str | None) -> FileReader:
+        row = row_number(position, partition)
+        path = files.find_file(self.paths, partition)
+        schema = self._bound.get("schema") or self.schema()
+        unchanged = Unchanged(path)
+        file = _opened(path)
+        _same_columns("the flow's schema", schema, path, plain(file.schema_arrow))
+        if event_time is not None and event_time not in schema.names:
+            raise UnknownColumnError.of(event_time, schema.names)
+        groups = RowGroups(file.metadata, event_time)
+        if row > groups.rows:
+            raise beyond_end(partition, row, groups.rows)
+        return FileReader(
+            _batches(file, groups, row, schema, partition),
+            row,
+            unchanged,
+            failed=lambda error: _damaged(path, error),
+            floor=groups.floor,
+            close=file.close,
+        )
+
+
+def source(path: files.Paths) -> ParquetSource:
+    """A replayable, bounded source over Parquet files; a position is a row number.
+
+    Files are read row group by row group, so memory is bounded by one (compressed) row group and
+    some batches; resuming skips whole row groups. Row-group statistics of the event time tell batch
+    runs how far they are; a naive event time is taken as UTC there. Folder names such as
+    `region=eu` are not columns.
+
+    Args:
+        path: a file, a folder (its `.parquet` and `.pq` files, also in folders below), a glob, or a
+            list of these. Files are looked up when the flow is bound.
+
+    When the flow is bound, raises `SourceError` for a path that names nothing, a file that is not
+    Parquet, or files with different columns (their order does not matter). When it runs, for a file
+    that changed or vanished.
+
+    >>> source("history/*.parquet")
+    ParquetSource(paths=('history/*.parquet',))
+    """
+    return ParquetSource(files.as_paths(path))
+
+
+def _batches(
+    file: Any, groups: RowGroups, row: int, schema: pa.Schema, partition: str
+) -> Iterator[pa.RecordBatch]:
+    first = groups.holding(row)
+    # No threads here: the runner reads partitions on threads of its own, and decoding releases the GIL.
+    batches = file.iter_batches(BATCH_ROWS, row_groups=range(first, groups.count), use_threads=False)
+    rest = drop_rows(batches, row - groups.first_row(first), partition)
+    return (conform(rows, schema) for rows in rest)
+
+
+def _opened(path: str) -> Any:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - 50 ms that flows without Parquet don't pay
+
+    return _reading(path, lambda: pq.ParquetFile(path))
+
+
+def _footer_schema(path: str) -> pa.Schema:
+    with _opened(path) as file:
+        schema = plain(file.schema_arrow)
+    doubled = {name for name in schema.names if schema.names.count(name) > 1}
+    if doubled:
+        raise SourceError(
+            f"{path!r} has several columns called {min(doubled)!r}",
+            expected="a name of its own for every column",
+            found=", ".join(schema.names),
+            remedy="write the file again with distinct names",
+        )
+    return schema
+
+
+def _reading(path: str, read: Callable[[], _T]) -> _T:
+    try:
+        return read()
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: str, error: Exception) -> SourceError:
+    return SourceError(
+        f"{path!r} can't be read",
+        expected="a complete Parquet file",
+        found=str(error).splitlines()[0],
+        remedy="check that it is Parquet and was written to its end; remove it from the path if not",
+    )
+
+
+def _same_columns(reference: str, expected: pa.Schema, path: str, found: pa.Schema) -> None:
+    differing = difference(expected, found)
+    if differing is None:
+        return
+    raise SourceError(
+        f"{path!r} does not have the columns of {reference}",
+        expected=f"{differing[0]}, as in {reference}",
+        found=f"{differing[1]} in {path!r}",
+        remedy="write one of them again with the columns of the other, or read them as two sources",
+    )

@@ -1,0 +1,86 @@
+"""What a Parquet footer tells: where row groups begin, and the least event time that follows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streamlib.connectors.positions import suffix_minima
+from streamlib.core.errors import EventTimeError
+from streamlib.core.time import MAX_TIME, to_micros
+
+_UNITS = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
+
+
+class RowGroups:
+    """The row groups of one file, and floors of its column `event_time` (None: no floors)."""
+
+    def __init__(self, metadata: Any, event_time: str | None) -> None:
+        self.count: int = metadata.num_row_groups
+        sizes = [metadata.row_group(group).num_rows for group in range(self.count)]
+        self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+        self.rows = int(self._starts[-1])
+        least = [None] * self.count if event_time is None else _least_times(metadata, event_time)
+        self._floors = suffix_minima(np.array([MAX_TIME if t is None else t for t in least], np.int64))
+        # A group without statistics hides what precedes it, not what follows.
+        self._known_from = max((group + 1 for group, time in enumerate(least) if time is None), default=0)
+
+    def holding(self, row: int) -> int:
+        """The row group that holds row `row`; `count` at the end of the file."""
+        return int(np.searchsorted(self._starts, row, side="right")) - 1
+
+    def first_row(self, group: int) -> int:
+        """The number of the first row of `group`."""
+        return int(self._starts[group])
+
+    def floor(self, row: int) -> int | None:
+        """The least event time in the row group of `row` and those behind it, None if unknown."""
+        group = self.holding(row)
+        return int(self._floors[group]) if group >= self._known_from else None
+
+
+def _least_times(metadata: Any, event_time: str) -> list[int | None]:
+    """The least event time of every row group: None without statistics, `MAX_TIME` if all are null."""
+    paths = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
+    column = paths.index(event_time) if event_time in paths else None
+    dtype = _stored_type(metadata.schema.column(column)) if column is not None else None
+    if dtype is None:
+        return [None] * metadata.num_row_groups
+    return [_least_time(metadata.row_group(group), column, dtype) for group in range(metadata.num_row_groups)]
+
+
+def _least_time(group: Any, column: Any, dtype: pa.DataType) -> int | None:
+    statistics = group.column(column).statistics
+    if group.num_rows == 0:
+        return MAX_TIME
+    if statistics is None:
+        return None
+    if not statistics.has_min_max:
+        all_null = statistics.has_null_count and statistics.null_count == group.num_rows
+        return MAX_TIME if all_null else None
+    stored = pa.int32() if dtype.bit_width == 32 else pa.int64()
+    try:
+        return int(to_micros(pa.array([statistics.min_raw], stored).view(dtype), "UTC")[0])
+    except EventTimeError:
+        return None
+
+
+def _stored_type(column: Any) -> pa.DataType | None:
+    """The type of the numbers in the file, which may have another unit than the Arrow column.
+
+    `min_raw` is such a number; `min` would be a datetime, which can't hold nanoseconds.
+    """
+    if column.physical_type not in {"INT32", "INT64"}:
+        return None
+    logical = json.loads(column.logical_type.to_json())
+    if logical["Type"] == "Timestamp":
+        # Whether the clock is UTC or not, the numbers are: a naive event time is taken as UTC.
+        return pa.timestamp(_UNITS[logical["timeUnit"]], "UTC")
+    if logical["Type"] == "Date":
+        return pa.date32()
+    if logical["Type"] in {"None", "Int"}:
+        return pa.int32() if column.physical_type == "INT32" else pa.int64()
+    return None

@@ -1,0 +1,83 @@
+"""Schemas as connectors need them: compared, stripped of what rows don't depend on, and written as code."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from streamlib.core.errors import did_you_mean
+
+_CODE = {
+    "bool": "pa.bool_()",
+    "float": "pa.float32()",
+    "double": "pa.float64()",
+    "halffloat": "pa.float16()",
+    "date32[day]": "pa.date32()",
+    "date64[ms]": "pa.date64()",
+    "null": "pa.string()",  # nothing but nulls was seen: text takes whatever comes
+}
+
+
+def plain(schema: pa.Schema) -> pa.Schema:
+    """Names and types only: without metadata, and every column nullable.
+
+    Writers differ in both for the same rows, and neither changes what an operator computes.
+
+    >>> plain(pa.schema([pa.field("id", pa.int64(), nullable=False)], metadata={"by": "spark"}))
+    id: int64
+    """
+    return pa.schema([pa.field(field.name, field.type) for field in schema])
+
+
+def conform(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The same rows with exactly `schema`, by name; shares all buffers."""
+    if rows.schema.equals(schema, check_metadata=True):
+        return rows
+    return pa.RecordBatch.from_arrays([rows.column(name) for name in schema.names], schema=schema)
+
+
+def difference(expected: pa.Schema, found: pa.Schema) -> tuple[str, str] | None:
+    """The first column in which two schemas differ, as it was expected and as it was found.
+
+    The order of columns does not count. None where they agree.
+
+    >>> difference(pa.schema({"price": pa.float64()}), pa.schema({"price": pa.string()}))
+    ("column 'price' of type double", "column 'price' of type string")
+    """
+    for field in expected:
+        if field.name not in found.names:
+            hint = did_you_mean(field.name, found.names)
+            return _described(field), f"no column {field.name!r}" + (f" ({hint})" if hint else "")
+        if found.field(field.name).type != field.type:
+            return _described(field), _described(found.field(field.name))
+    for field in found:
+        if field.name not in expected.names:
+            return f"no column {field.name!r}", _described(field)
+    return None
+
+
+def _described(field: pa.Field) -> str:
+    return f"column {field.name!r} of type {field.type}"
+
+
+def schema_line(schema: pa.Schema) -> str:
+    """The `schema=` argument to paste into code.
+
+    >>> print(schema_line(pa.schema({"id": pa.int64(), "at": pa.timestamp("us", "UTC")})))
+    schema={"id": pa.int64(), "at": pa.timestamp("us", "UTC")}
+    """
+    columns = ", ".join(f"{_quoted(field.name)}: {_code(field.type)}" for field in schema)
+    return f"schema={{{columns}}}"
+
+
+def _code(dtype: pa.DataType) -> str:
+    if pa.types.is_timestamp(dtype):
+        zone = f", {_quoted(dtype.tz)}" if dtype.tz is not None else ""
+        return f"pa.timestamp({_quoted(dtype.unit)}{zone})"
+    if pa.types.is_time32(dtype) or pa.types.is_time64(dtype):
+        return f"pa.time{dtype.bit_width}({_quoted(dtype.unit)})"
+    return _CODE.get(str(dtype), f"pa.{dtype}()")
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

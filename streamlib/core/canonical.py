@@ -1,0 +1,71 @@
+"""The canonical form of a description: what equality and fingerprints of flows are made of."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pyarrow as pa
+
+
+def canonical(value: object) -> object:
+    """A nested tuple of plain values, equal for descriptions that mean the same.
+
+    Functions are named `module:qualname` where that imports the very same function, else they are
+    themselves only (by identity). A description may answer for itself with a method `canonical`.
+    """
+    own = getattr(value, "canonical", None)
+    if own is not None and not isinstance(value, type):
+        return own()
+    if is_dataclass(value) and not isinstance(value, type):
+        shown = tuple((f.name, canonical(getattr(value, f.name))) for f in fields(value) if f.compare)
+        return (f"{type(value).__module__}.{type(value).__qualname__}", *shown)
+    if isinstance(value, pa.Schema):
+        return ("schema", tuple((f.name, str(f.type), f.nullable) for f in value))
+    if isinstance(value, pa.DataType):
+        return ("type", str(value))
+    if isinstance(value, enum.Enum):
+        return (type(value).__qualname__, value.name)
+    if isinstance(value, Mapping):
+        return tuple((k, canonical(v)) for k, v in value.items())
+    if isinstance(value, tuple | list):
+        return tuple(canonical(v) for v in value)
+    if callable(value):
+        return ("function", function_id(value))
+    return value
+
+
+def function_id(function: Callable[..., Any]) -> str:
+    """`module:qualname` for a function that can be imported, else a name for its identity."""
+    name = import_name(function)
+    return name if name is not None else f"{getattr(function, '__qualname__', '?')}@{id(function):x}"
+
+
+def import_name(function: Callable[..., Any]) -> str | None:
+    """`module:qualname` where importing that gives this very function, else None."""
+    module, qualname = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if module is None or qualname is None:
+        return None
+    found: object = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return f"{module}:{qualname}" if found is function else None
+
+
+def fingerprint(form: object) -> str:
+    """A short, stable name for a canonical form."""
+    return hashlib.sha256(repr(form).encode()).hexdigest()[:16]
+
+
+class Value:
+    """Equality and hash by canonical form, for descriptions whose fields can't be compared by `==`."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and canonical(self) == canonical(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(canonical(self)))

@@ -1,0 +1,326 @@
+"""Aggregates: `count`, `sum`, `mean`, `min`, `max`, each a handful of mergeable state columns.
+
+An aggregate keeps columns, not objects. A state column has one way to merge (add, least, largest)
+and the value of no rows, so that rows, batches, slices and workers all combine by the same rule,
+in any order. Integers are exact: their sum is kept modulo 2^64 beside a floating estimate, which
+tells a sum that does not fit int64 from one that merely passed beyond it on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streamlib.core.batch import Batch, Column, as_arrow, as_numpy
+from streamlib.core.canonical import Value
+from streamlib.core.contracts import StreamType
+from streamlib.core.errors import ArithmeticOverflowError, DefinitionError, TypeMismatchError, shown
+from streamlib.core.expressions import Expr, bind, col
+from streamlib.operators.grouping import Codes
+
+Merge = Literal["sum", "min", "max"]
+Vector = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class StateColumn:
+    """One column of an aggregate's state: its storage type and how two values become one."""
+
+    suffix: str
+    dtype: pa.DataType
+    merge: Merge
+
+    @property
+    def vector(self) -> bool:
+        """Whether numpy holds it; other types (strings, decimals) stay Arrow arrays."""
+        return bool(pa.types.is_integer(self.dtype) or pa.types.is_floating(self.dtype))
+
+    def empty(self, count: int) -> Vector:
+        """The values of `count` groups without rows."""
+        return np.full(count, self._identity(), self.dtype.to_pandas_dtype())
+
+    def _identity(self) -> float | int:
+        if self.merge == "sum":
+            return 0
+        if pa.types.is_floating(self.dtype):
+            return np.nan  # fmin and fmax take the other one: NaN stays only where all are NaN
+        limits = np.iinfo(self.dtype.to_pandas_dtype())
+        return limits.max if self.merge == "min" else limits.min
+
+    def ufunc(self) -> np.ufunc:
+        """The numpy function that merges two values."""
+        if self.merge == "sum":
+            return np.add
+        if pa.types.is_floating(self.dtype):
+            return np.fmin if self.merge == "min" else np.fmax
+        return np.minimum if self.merge == "min" else np.maximum
+
+    def scatter(self, codes: Codes, count: int, values: Column) -> Column:
+        """Merge `values` into `count` groups."""
+        if not self.vector:
+            return self._scatter_arrow(codes, count, values)
+        cells = self.empty(count)
+        ufunc = self.ufunc()
+        if count == 1 and len(values):
+            cells[0] = ufunc.reduce(values)
+        else:
+            # a value dtype unlike the target's makes `at` 30 times slower
+            ufunc.at(cells, codes, np.asarray(values).astype(cells.dtype, copy=False))
+        return cells
+
+    def _scatter_arrow(self, codes: Codes, count: int, values: Column) -> pa.Array:
+        table = pa.table({"code": codes, "value": as_arrow(values, self.dtype)})
+        grouped = table.group_by("code", use_threads=False).aggregate([("value", self.merge)])
+        where = pc.index_in(pa.array(np.arange(count)), grouped["code"].combine_chunks())
+        return as_arrow(grouped[f"value_{self.merge}"].combine_chunks().take(where), self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregate(Value):
+    """What to compute over the rows of a group; made by `count`, `sum`, `mean`, `min`, `max`."""
+
+    kind: Literal["count", "sum", "mean", "min", "max"]
+    argument: Expr | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.kind}({'' if self.argument is None else repr(self.argument)})"
+
+
+def _argument(value: str | Expr) -> Expr:
+    if isinstance(value, str):
+        return col(value)
+    if isinstance(value, Expr):
+        return value
+    raise DefinitionError(
+        "an aggregate takes a column", expected="a column name or an expression", found=shown(value)
+    )
+
+
+def count(column: str | Expr | None = None) -> Aggregate:
+    """The number of rows; with `column`, of rows in which it is not null. int64.
+
+    >>> count(), count("price")
+    (count(), count(col('price')))
+    """
+    return Aggregate("count", None if column is None else _argument(column))
+
+
+def sum(column: str | Expr) -> Aggregate:
+    """The sum, nulls skipped; 0 where there is nothing to add (as Polars).
+
+    int64 for integers and booleans, float64 for floats, the column's type for decimals and
+    durations. Integers are exact: a result beyond int64 raises `ArithmeticOverflowError`.
+
+    >>> sum("price")
+    sum(col('price'))
+    """
+    return Aggregate("sum", _argument(column))
+
+
+def mean(column: str | Expr) -> Aggregate:
+    """The arithmetic mean as float64, nulls skipped; null where there is no value. Booleans are 0 and 1.
+
+    >>> mean(col("delay") > 15)
+    mean((col('delay') > 15))
+    """
+    return Aggregate("mean", _argument(column))
+
+
+def min(column: str | Expr) -> Aggregate:
+    """The least value, of the column's type; nulls and (as Polars) NaNs skipped; null without a value.
+
+    >>> min("price")
+    min(col('price'))
+    """
+    return Aggregate("min", _argument(column))
+
+
+def max(column: str | Expr) -> Aggregate:
+    """The largest value, of the column's type; nulls and (as Polars) NaNs skipped; null without a value.
+
+    >>> max("price")
+    max(col('price'))
+    """
+    return Aggregate("max", _argument(column))
+
+
+# --------------------------------------------------------------------------- bound to a schema
+
+ROWS = StateColumn("rows", pa.int64(), "sum")
+_VALID = StateColumn("n", pa.int64(), "sum")
+
+
+@dataclass(frozen=True)
+class Values:
+    """An argument's non-null values in a batch, and the group of each."""
+
+    values: Column
+    codes: Codes
+    complete: bool
+    """Whether no row was null, so that the rows' own count serves."""
+
+
+class BoundAggregate:
+    """An aggregate over a known schema: state columns, and how to fill and finish them."""
+
+    def __init__(self, name: str, aggregate: Aggregate, stream: StreamType) -> None:
+        self.name = name
+        self.aggregate = aggregate
+        self._bound = None if aggregate.argument is None else bind(aggregate.argument, stream)
+        self.argument_type = None if self._bound is None else self._bound.dtype
+        self.state, self.dtype = _layout(aggregate, self.argument_type)
+
+    def partial(self, batch: Batch, codes: Codes, count: int, rows: Vector) -> list[Column]:
+        """State columns of the rows of `batch`, whose groups are `codes`; `rows` counts them by group."""
+        if self._bound is None:
+            return [rows]
+        found = _values(self._bound.evaluate(batch), codes)
+        valid = rows if found.complete else np.bincount(found.codes, minlength=count)
+        if self.aggregate.kind == "count":
+            return [valid]
+        if self.aggregate.kind in ("min", "max"):
+            return [self.state[0].scatter(found.codes, count, found.values), valid]
+        sums = self._sums(found, count)
+        return [*sums, valid] if self.aggregate.kind == "mean" else sums
+
+    def _sums(self, found: Values, count: int) -> list[Column]:
+        total = self.state[0].scatter(found.codes, count, found.values)
+        if _ESTIMATE not in self.state:
+            return [total]
+        values = np.asarray(found.values)
+        if len(values) * _magnitude(values) < 2**63:  # no sum of these rows can leave int64
+            return [total, np.asarray(total).astype(np.float64)]
+        return [total, np.bincount(found.codes, weights=values.astype(np.float64), minlength=count)]
+
+    def finish(self, states: Sequence[Column]) -> Column:
+        """The result column of groups whose merged state columns are `states`."""
+        kind = self.aggregate.kind
+        if kind == "count":
+            return states[0]
+        if kind in ("min", "max"):
+            return _nullable(states[0], np.asarray(states[1]) > 0, self.dtype)
+        if kind == "mean":
+            return _mean(states)
+        if _ESTIMATE in self.state:
+            _check_fits(self.name, np.asarray(states[0]), np.asarray(states[1]))
+        if self.state[0].vector:
+            return _restore_type(states[0], self.dtype)
+        zero = pa.scalar(0).cast(self.dtype)
+        return pc.fill_null(states[0], zero)
+
+
+_ESTIMATE = StateColumn("estimate", pa.float64(), "sum")
+
+
+def _layout(aggregate: Aggregate, dtype: pa.DataType | None) -> tuple[tuple[StateColumn, ...], pa.DataType]:
+    """The state columns and the result type of an aggregate over a column of `dtype`."""
+    kind = aggregate.kind
+    if dtype is None or kind == "count":
+        return (_VALID,), pa.int64()
+    if kind in ("min", "max"):
+        storage = _storage(dtype)
+        if storage is None:
+            raise _not_aggregable(aggregate, dtype, "a type with an order")
+        return (StateColumn("value", storage, "min" if kind == "min" else "max"), _VALID), dtype
+    sums, result = _sum_layout(aggregate, dtype)
+    return (sums, result) if kind == "sum" else ((*sums, _VALID), pa.float64())
+
+
+def _sum_layout(aggregate: Aggregate, dtype: pa.DataType) -> tuple[tuple[StateColumn, ...], pa.DataType]:
+    if pa.types.is_integer(dtype) or pa.types.is_boolean(dtype):
+        return (StateColumn("sum", pa.int64(), "sum"), _ESTIMATE), pa.int64()
+    if pa.types.is_floating(dtype):
+        return (StateColumn("sum", pa.float64(), "sum"),), pa.float64()
+    if pa.types.is_duration(dtype) and aggregate.kind == "sum":
+        return (StateColumn("sum", pa.int64(), "sum"), _ESTIMATE), dtype
+    if pa.types.is_decimal(dtype) and aggregate.kind == "sum":
+        wide = pa.decimal128(38, dtype.scale)
+        return (StateColumn("sum", wide, "sum"),), wide
+    raise _not_aggregable(aggregate, dtype, "a number")
+
+
+def _storage(dtype: pa.DataType) -> pa.DataType | None:
+    """In which type extremes of a column are kept: integers for whatever is one underneath."""
+    if pa.types.is_boolean(dtype):
+        return pa.int8()
+    if pa.types.is_integer(dtype) or (pa.types.is_floating(dtype) and dtype != pa.float16()):
+        return dtype
+    if pa.types.is_temporal(dtype) and not pa.types.is_interval(dtype):
+        return pa.int64() if dtype.bit_width == 64 else pa.int32()
+    if pa.types.is_string(dtype) or pa.types.is_decimal(dtype) or pa.types.is_binary(dtype):
+        return dtype
+    return None
+
+
+def _not_aggregable(aggregate: Aggregate, dtype: pa.DataType, expected: str) -> TypeMismatchError:
+    return TypeMismatchError(
+        f"{aggregate!r} can't be computed",
+        expected=expected,
+        found=str(dtype),
+        remedy="cast the column, or aggregate another one",
+    )
+
+
+def _values(column: Column, codes: Codes) -> Values:
+    vector = as_numpy(column)
+    if vector is not None:
+        return Values(_plain(vector), codes, complete=True)
+    array = as_arrow(column)
+    if array.null_count:
+        codes = codes[array.is_valid().to_numpy(zero_copy_only=False)]
+    kept = array.drop_null()
+    vector = as_numpy(kept)
+    return Values(kept if vector is None else _plain(vector), codes, complete=not array.null_count)
+
+
+def _plain(vector: Vector) -> Vector:
+    return vector.astype(np.int8) if vector.dtype == np.bool_ else vector
+
+
+def _magnitude(values: Vector) -> int:
+    if not len(values):
+        return 0
+    low, high = int(values.min()), int(values.max())
+    return -low if -low > high else high
+
+
+def _check_fits(name: str, total: Vector, estimate: Vector) -> None:
+    """Refuse a sum beyond int64: there the wrapped total and the estimate differ by multiples of 2^64."""
+    wrapped = np.abs(estimate - total.astype(np.float64)) > 2.0**63
+    if wrapped.any():
+        raise ArithmeticOverflowError(
+            f"the sum {name!r} does not fit int64",
+            expected="a total below 9.2e18 in absolute value",
+            found=f"about {estimate[np.flatnonzero(wrapped)[0]]:.3e}",
+            remedy="sum a cast of the column: `.cast(pa.float64())` or a decimal",
+        )
+
+
+def _mean(states: Sequence[Column]) -> Column:
+    *sums, n = (np.asarray(s) for s in states)
+    total = sums[0].astype(np.float64)
+    if len(sums) > 1:  # beyond int64 only the estimate is right
+        total = np.where(np.abs(sums[1] - total) > 2.0**63, sums[1], total)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _nullable(total / n, n > 0, pa.float64())
+
+
+def _nullable(values: Column, valid: npt.NDArray[np.bool_], dtype: pa.DataType) -> Column:
+    if not isinstance(values, np.ndarray) or valid.all():
+        return _restore_type(values, dtype)
+    return _restore_type(pa.array(values, mask=~valid), dtype)
+
+
+def _restore_type(values: Column, dtype: pa.DataType) -> Column:
+    """From the storage type back to the column's."""
+    if pa.types.is_boolean(dtype):
+        return as_arrow(values).cast(pa.bool_())
+    if pa.types.is_temporal(dtype):
+        return as_arrow(values).view(dtype)
+    return values

@@ -1,0 +1,180 @@
+"""The operators as plain factories: each returns a transform, a function from stream to stream.
+
+`toolz.pipe(bids, op.filter(col("price") > 100), op.key_by("auction"))` and the fluent
+`bids.filter(col("price") > 100).key_by("auction")` call the same code. A custom operator is a
+composition of transforms, for example by `toolz.compose_left`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+
+from streamlib.core.batch import schema_of
+from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
+from streamlib.core.expressions import Expr, col
+from streamlib.core.where import caller
+from streamlib.operators.aggregates import Aggregate
+from streamlib.operators.functions import Map, MapBatches, Record
+from streamlib.operators.stateless import Filter, KeyBy, Select, Split, Union, WithColumns
+from streamlib.operators.window_aggregate import WindowAggregate
+from streamlib.plan.stream import Handle, checked_name
+from streamlib.windows.assigners import SlidingWindow
+
+H = TypeVar("H", bound=Handle)
+Transform = Callable[[H], H]
+
+
+
+class WindowedStream(Generic[H]):
+    """A stream that was cut into windows; `aggregate` makes results of them."""
+
+    __slots__ = ("name", "stream", "window")
+
+    def __init__(self, stream: H, window: SlidingWindow, name: str | None) -> None:
+        self.stream = stream
+        self.window = window
+        self.name = name
+
+    def aggregate(self, **aggregates: Aggregate) -> H:
+        """See `operators.aggregate`."""
+        return aggregate(**aggregates)(self)
+
+    def __repr__(self) -> str:
+        return f"<{self.stream!r} in windows: {self.window.describe()}>"
+
+
+SchemaSpec = pa.Schema | Mapping[str, pa.DataType]
+
+
+def select(*columns: str | Expr, **named: str | Expr) -> Transform[H]:
+    """Only these columns: names, expressions, and `name=expression`. Event times stay with the rows."""
+    spec = Select(_expressions(columns, named))
+    return lambda stream: stream.then(spec)
+
+
+def with_columns(*columns: Expr, **named: str | Expr) -> Transform[H]:
+    """All columns, and these added, or put in the place of a column of the same name."""
+    spec = WithColumns(_expressions(columns, named))
+    return lambda stream: stream.then(spec)
+
+
+def filter(condition: Expr) -> Transform[H]:
+    """Only the rows for which `condition` is true; where it is null the row goes."""
+    spec = Filter(_expression(condition))
+    return lambda stream: stream.then(spec)
+
+
+def split(condition: Expr) -> Callable[[H], tuple[H, H]]:
+    """Two streams: the rows for which `condition` is true, and the others (false or null)."""
+    spec = Split(_expression(condition))
+
+    def apply(stream: H) -> tuple[H, H]:
+        yes = stream.then(spec)
+        return yes, yes.output("rest")
+
+    return apply
+
+
+def map(function: Callable[[Record], Record], *, schema: SchemaSpec) -> Transform[H]:
+    """One record in, one record out: `function` gets a dict and returns one with the columns of `schema`."""
+    spec = Map(_function(function), schema_of(schema))
+    return lambda stream: stream.then(spec)
+
+
+def map_batches(function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Transform[H]:
+    """A function from one `pyarrow.RecordBatch` to another.
+
+    The batch has the stream's columns and `__row__` (int32), the number of the row. A function that
+    drops, adds or reorders rows names `__row__` in `schema` and returns it: event times follow it.
+    Without it the row count must stay, and the order is trusted. `schema` defaults to the input's.
+    """
+    spec = MapBatches(_function(function), None if schema is None else schema_of(schema))
+    return lambda stream: stream.then(spec)
+
+
+def key_by(*columns: str) -> Transform[H]:
+    """Key the stream by the values of columns. Nulls are a key of their own."""
+    if not columns or not all(isinstance(c, str) for c in columns) or len(set(columns)) < len(columns):
+        raise DefinitionError(
+            "a stream is keyed by columns",
+            expected="one or more different column names",
+            found=shown(columns),
+            remedy="compute an expression with `with_columns` first, then name it",
+        ).at("key_by", caller())
+    spec = KeyBy(columns)
+    return lambda stream: stream.then(spec)
+
+
+def union(*others: Handle) -> Transform[H]:
+    """The rows of the stream and of `others`, which have the same columns."""
+    spec = Union()
+    return lambda stream: stream.then(spec, *others)
+
+
+def window(assigner: SlidingWindow, *, name: str | None = None) -> Callable[[H], WindowedStream[H]]:
+    """Cut the stream into windows; `aggregate` follows. `name` names the state in checkpoints."""
+    if not isinstance(assigner, SlidingWindow):
+        raise TypeMismatchError(
+            "this is not a window",
+            expected='a window from streamlib.windows, for example windows.tumbling("1h")',
+            found=shown(assigner),
+        ).at("window", caller())
+    checked = None if name is None else checked_name(name, "window")
+    return lambda stream: WindowedStream(stream, assigner, checked)
+
+
+def aggregate(**aggregates: Aggregate) -> Callable[[WindowedStream[H]], H]:
+    """One row per key and window: the keys, `window_start`, `window_end`, and these aggregates by name."""
+    if not aggregates or not all(isinstance(a, Aggregate) for a in aggregates.values()):
+        raise DefinitionError(
+            "a window is aggregated by named aggregates",
+            expected='for example `aggregate(bids=sl.count(), top=sl.max("price"))`',
+            found=shown(aggregates),
+        ).at("aggregate", caller())
+    pairs = tuple(aggregates.items())
+
+    def apply(windowed: WindowedStream[H]) -> H:
+        if not isinstance(windowed, WindowedStream):
+            raise TypeMismatchError(
+                "only a windowed stream can be aggregated",
+                expected="a stream that was given a window",
+                found=shown(windowed),
+                remedy='put `.window(windows.tumbling("1h"))` before it',
+            ).at("aggregate", caller())
+        return windowed.stream.then(WindowAggregate(windowed.window, pairs), name=windowed.name)
+
+    return apply
+
+
+def _expressions(columns: tuple[str | Expr, ...], named: dict[str, str | Expr]) -> tuple[Expr, ...]:
+    found = [_expression(c) for c in columns]
+    found += [_expression(value).alias(name) for name, value in named.items()]
+    if not found:
+        raise DefinitionError("no columns were named", expected="at least one column or expression").at(
+            None, caller()
+        )
+    return tuple(found)
+
+
+def _expression(value: str | Expr) -> Expr:
+    if isinstance(value, Expr):
+        return value
+    if isinstance(value, str):
+        return col(value)
+    raise TypeMismatchError(
+        "this is not an expression",
+        expected="a column name or an expression such as col('price') * 2",
+        found=shown(value),
+        remedy="wrap a constant in `sl.lit(...)`",
+    ).at(None, caller())
+
+
+def _function(function: Any) -> Any:
+    if not callable(function):
+        raise TypeMismatchError("this is not a function", expected="a callable", found=shown(function)).at(
+            None, caller()
+        )
+    return function

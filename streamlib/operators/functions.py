@@ -1,0 +1,178 @@
+"""The user's own Python: `map` a record at a time, `map_batches` a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from streamlib.core.batch import Batch
+from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
+from streamlib.core.errors import StreamlibError, UserFunctionError, shown
+from streamlib.core.where import caller
+from streamlib.core.canonical import function_id
+
+ROW = "__row__"
+"""The hidden column of `map_batches`: int32, the number of the row in the batch it got."""
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Map(OperatorSpec):
+    """One record in, one record out, by a Python function."""
+
+    kind: ClassVar[str] = "map"
+
+    function: Callable[[Record], Record]
+    schema: pa.Schema
+
+    def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
+        (stream,) = inputs
+        return (_kept(stream, self.schema),)
+
+    def build(self, inputs: Sequence[StreamType]) -> Operator:
+        return _Map(self.function, self.schema)
+
+    def describe(self) -> str:
+        return function_id(self.function)
+
+
+class _Map(Operator):
+    def __init__(self, function: Callable[[Record], Record], schema: pa.Schema) -> None:
+        self._function = function
+        self._schema = schema
+
+    def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
+        records = batch.to_arrow().to_pylist()
+        mapped = [self._call(i, record) for i, record in enumerate(records)]
+        try:
+            rows = pa.RecordBatch.from_pylist(mapped, schema=self._schema)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as cause:
+            raise self._mistyped(mapped, cause) from cause
+        return ((0, Batch.from_arrow(rows, batch.event_time)),)
+
+    def _call(self, row: int, record: Record) -> Record:
+        try:
+            result = self._function(record)
+        except StreamlibError:
+            raise
+        except Exception as error:
+            error.add_note(f"while {function_id(self._function)} mapped row {row}: {shown(record)}")
+            raise
+        if not isinstance(result, Mapping) or result.keys() != set(self._schema.names):
+            raise UserFunctionError(
+                f"{function_id(self._function)} did not return a record of its schema",
+                expected=f"a dict with the keys {', '.join(self._schema.names)}",
+                found=f"{shown(result)} for row {row}: {shown(record)}",
+                remedy="return exactly the columns of `schema=`",
+            )
+        return result
+
+    def _mistyped(self, mapped: list[Record], cause: Exception) -> UserFunctionError:
+        for row, record in enumerate(mapped):
+            for field in self._schema:
+                try:
+                    pa.array([record[field.name]], field.type)
+                except (pa.ArrowInvalid, pa.ArrowTypeError):
+                    return UserFunctionError(
+                        f"{function_id(self._function)} returned a value of another type",
+                        expected=f"{field.name!r} of type {field.type}",
+                        found=f"{shown(record[field.name])} in row {row}",
+                        remedy="convert the value, or change `schema=`",
+                    )
+        return UserFunctionError(f"{function_id(self._function)} returned rows that don't fit: {cause}")
+
+
+@dataclass(frozen=True, eq=False)
+class MapBatches(OperatorSpec):
+    """One Arrow batch in, one out, by a Python function over whole columns."""
+
+    kind: ClassVar[str] = "map_batches"
+
+    function: Callable[[pa.RecordBatch], pa.RecordBatch]
+    schema: pa.Schema | None
+
+    def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
+        (stream,) = inputs
+        return (_kept(stream, self._columns(stream)),)
+
+    def _columns(self, stream: StreamType) -> pa.Schema:
+        schema = stream.schema if self.schema is None else self.schema
+        return pa.schema([f for f in schema if f.name != ROW])
+
+    def build(self, inputs: Sequence[StreamType]) -> Operator:
+        return _MapBatches(self.function, self._columns(inputs[0]), self._follows_rows())
+
+    def _follows_rows(self) -> bool:
+        return self.schema is not None and ROW in self.schema.names
+
+    def describe(self) -> str:
+        trust = "" if self._follows_rows() else f"; order trusted (return {ROW} to change it)"
+        return function_id(self.function) + trust
+
+
+class _MapBatches(Operator):
+    def __init__(self, function: Callable[[Any], Any], schema: pa.Schema, follows: bool) -> None:
+        self._function = function
+        self._schema = schema
+        self._follows = follows
+
+    def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
+        rows = batch.to_arrow().append_column(ROW, pa.array(np.arange(batch.num_rows, dtype=np.int32)))
+        returned = self._function(rows)
+        result = _one_batch(returned, self._function)
+        parents = result.column(ROW) if ROW in result.schema.names else None
+        times = self._times(batch, result, parents)
+        missing = [name for name in self._schema.names if name not in result.schema.names]
+        if missing:
+            raise self._wrong(f"columns {', '.join(result.schema.names)}", f"also {', '.join(missing)}")
+        try:
+            fitted = result.select(self._schema.names).cast(self._schema)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as cause:
+            raise self._wrong(f"{result.schema.to_string()}", f"{self._schema.to_string()}") from cause
+        return ((0, Batch.from_arrow(fitted, times)),) if fitted.num_rows else ()
+
+    def _times(self, batch: Batch, result: pa.RecordBatch, parents: pa.Array | None) -> Any:
+        if parents is not None:
+            indices = parents.to_numpy(zero_copy_only=False)
+            in_range = not len(indices) or (indices.min() >= 0 and indices.max() < batch.num_rows)
+            if parents.null_count or not pa.types.is_integer(parents.type) or not in_range:
+                raise self._wrong(f"{ROW} outside the batch", f"{ROW} as it was given, without nulls")
+            return None if batch.event_time is None else batch.event_time.take(indices)
+        if result.num_rows != batch.num_rows:
+            raise self._wrong(
+                f"{result.num_rows} rows without {ROW}",
+                f"{batch.num_rows} rows, or the column {ROW} that tells which row each came from",
+            )
+        return batch.event_time
+
+    def _wrong(self, found: str, expected: str) -> UserFunctionError:
+        return UserFunctionError(
+            f"{function_id(self._function)} returned a batch that can't be used",
+            expected=expected,
+            found=found,
+            remedy="see `map_batches`; pass `schema=` where the columns change",
+        )
+
+
+def _one_batch(returned: object, function: Callable[..., Any]) -> pa.RecordBatch:
+    if isinstance(returned, pa.Table):
+        batches = returned.combine_chunks().to_batches()
+        return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=returned.schema)
+    if isinstance(returned, pa.RecordBatch):
+        return returned
+    raise UserFunctionError(
+        f"{function_id(function)} did not return a batch",
+        expected="a pyarrow.RecordBatch or pyarrow.Table",
+        found=shown(returned),
+        remedy="return the batch at the end of the function",
+    ).at(None, caller())
+
+
+def _kept(stream: StreamType, schema: pa.Schema) -> StreamType:
+    """Event time and keys go on; an operator that needs a key column notices if it is gone."""
+    return StreamType(schema, stream.event_time, stream.keys)

@@ -1,0 +1,215 @@
+"""Operators that look at one row at a time: `select`, `with_columns`, `filter`, `key_by`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from streamlib.core.batch import Batch, Column, as_numpy
+from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
+from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError
+from streamlib.core.expressions import Bound, Expr, bind, output_name
+from streamlib.state.key_groups import check_key_type
+
+
+@dataclass(frozen=True, eq=False)
+class Select(OperatorSpec):
+    """The named expressions and nothing else."""
+
+    kind: ClassVar[str] = "select"
+
+    expressions: tuple[Expr, ...]
+
+    def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
+        (stream,) = inputs
+        names = [output_name(e) for e in self.expressions]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DefinitionError(
+                f"two columns would be called {', '.join(map(repr, twice))}",
+                expected="a name of its own for every column",
+                found=", ".join(names),
+                remedy="rename one with `.alias(...)`",
+            )
+        bound = (bind(e, stream) for e in self.expressions)
+        schema = pa.schema([pa.field(n, b.dtype) for n, b in zip(names, bound, strict=True)])
+        return (StreamType(schema, stream.event_time, stream.keys),)
+
+    def build(self, inputs: Sequence[StreamType]) -> Operator:
+        (out,) = self.bind(inputs)
+        return _Projection(out.schema, [bind(e, inputs[0]) for e in self.expressions])
+
+    def describe(self) -> str:
+        return ", ".join(map(repr, self.expressions))
+
+
+@dataclass(frozen=True, eq=False)
+class WithColumns(OperatorSpec):
+    """All columns, and the named expressions added or put in the place of a column of that name."""
+
+    kind: ClassVar[str] = "with_columns"
+
+    expressions: tuple[Expr, ...]
+
+    def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
+        (stream,) = inputs
+        fields = {f.name: f for f in stream.schema}
+        for expression in self.expressions:
+            name = output_name(expression)
+            if name in stream.keys:
+                raise DefinitionError(
+                    f"the stream is keyed by {name!r}, which can't be replaced",
+                    expected="other column names than the keys",
+                    found=repr(expression),
+                    remedy="put `with_columns` before `key_by`",
+                )
+            fields[name] = pa.field(name, bind(expression, stream).dtype)
+        return (StreamType(pa.schema(list(fields.values())), stream.event_time, stream.keys),)
+
+    def build(self, inputs: Sequence[StreamType]) -> Operator:
+        (out,) = self.bind(inputs)
+        computed = {output_name(e): bind(e, inputs[0]) for e in self.expressions}
+        kept = inputs[0].schema
+        columns = [computed.get(f.name, kept.get_field_index(f.name)) for f in out.schema]
+        return _Projection(out.schema, columns)
+
+    def describe(self) -> str:
+        return ", ".join(map(repr, self.expressions))
+
+
+class _Projection(Operator):
+    """Columns of the output: expressions, or indices of columns that pass through."""
+
+    def __init__(self, schema: pa.Schema, columns: Sequence[Bound | int]) -> None:
+        self._schema = schema
+        self._columns = tuple(columns)
+
+    def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
+        columns: list[Column] = [
+            batch.columns[c] if isinstance(c, int) else c.evaluate(batch) for c in self._columns
+        ]
+        return ((0, batch.replaced(self._schema, columns)),)
+
+
+@dataclass(frozen=True, eq=False)
+class Filter(OperatorSpec):
+    """The rows for which a condition is true; null counts as false. `split` keeps the others apart."""
+
+    kind: ClassVar[str] = "filter"
+
+    condition: Expr
+
+    def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
+        (stream,) = inputs
+        _bound_condition(self.condition, stream)
+        return (stream,) * len(self.outputs)
+
+    def build(self, inputs: Sequence[StreamType]) -> Operator:
+        return _Filter(_bound_condition(self.condition, inputs[0]), len(self.outputs) > 1)
+
+    def describe(self) -> str:
+        return repr(self.condition)
+
+
+@dataclass(frozen=True, eq=False)
+class Split(Filter):
+    """Two streams: the rows for which a condition is true, and all others (false or null)."""
+
+    kind: ClassVar[str] = "split"
+    outputs: ClassVar[tuple[str, ...]] = ("out", "rest")
+
+
+def _bound_condition(condition: Expr, stream: StreamType) -> Bound:
+    bound = bind(condition, stream)
+    if not pa.types.is_boolean(bound.dtype):
+        raise TypeMismatchError(
+            "a condition must be true or false",
+            expected="an expression of type bool",
+            found=f"{condition!r} of type {bound.dtype}",
+            remedy="compare it with something, for example `col('price') > 100`",
+        )
+    return bound
+
+
+class _Filter(Operator):
+    def __init__(self, condition: Bound, both: bool) -> None:
+        self._condition = condition
+        self._both = both
+
+    def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
+        mask = self._mask(batch)
+        outputs = [(0, batch.filter(mask))]
+        if self._both:
+            outputs.append((1, batch.filter(~mask)))
+        return [output for output in outputs if output[1].num_rows]
+
+    def _mask(self, batch: Batch) -> np.ndarray:
+        condition = self._condition.evaluate(batch)
+        mask = as_numpy(condition)
+        return mask if mask is not None else condition.fill_null(False).to_numpy(zero_copy_only=False)
+
+
+@dataclass(frozen=True, eq=False)
+class KeyBy(OperatorSpec):
+    """Key the stream by columns: what follows works per combination of their values."""
+
+    kind: ClassVar[str] = "key_by"
+
+    columns: tuple[str, ...]
+
+    def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
+        (stream,) = inputs
+        for name in self.columns:
+            index = stream.schema.get_field_index(name)
+            if index < 0:
+                raise UnknownColumnError.of(name, stream.schema.names)
+            check_key_type(name, stream.schema.field(index).type)
+        return (StreamType(stream.schema, stream.event_time, self.columns),)
+
+    def build(self, inputs: Sequence[StreamType]) -> Operator:
+        return Passing()
+
+    def describe(self) -> str:
+        return ", ".join(self.columns)
+
+
+class Passing(Operator):
+    """Every row on, as it came."""
+
+    def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
+        return ((0, batch),)
+
+
+@dataclass(frozen=True, eq=False)
+class Union(OperatorSpec):
+    """The rows of all inputs, in the order in which they come; the watermark is the least of theirs."""
+
+    kind: ClassVar[str] = "union"
+
+    def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
+        first = inputs[0]
+        for i, other in enumerate(inputs[1:], start=2):
+            if not other.schema.equals(first.schema):
+                raise TypeMismatchError(
+                    f"input {i} of a union has other columns than input 1",
+                    expected=", ".join(f"{f.name} {f.type}" for f in first.schema),
+                    found=", ".join(f"{f.name} {f.type}" for f in other.schema),
+                    remedy="`select` the same names and types, in the same order, before the union",
+                )
+        keys = first.keys if all(other.keys == first.keys for other in inputs) else ()
+        return (StreamType(first.schema, all(s.event_time for s in inputs), keys),)
+
+    def build(self, inputs: Sequence[StreamType]) -> Operator:
+        (out,) = self.bind(inputs)
+        return Passing() if out.event_time else _WithoutTime()
+
+
+class _WithoutTime(Operator):
+    """Drop the event time where only some inputs of a union have one."""
+
+    def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
+        return ((0, Batch(batch.schema, batch.columns, batch.num_rows)),)

@@ -1,0 +1,133 @@
+"""The fluent spelling of the operators: every method calls the factory of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import pyarrow as pa
+
+from streamlib.core.contracts import Source
+from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
+from streamlib.core.expressions import Expr, col
+from streamlib.core.time import Duration, duration
+from streamlib.core.watermarks import WatermarkStrategy
+from streamlib.core.where import caller
+from streamlib.operators import factories as op
+from streamlib.operators.factories import SchemaSpec, WindowedStream
+from streamlib.operators.functions import Record
+from streamlib.plan.launch import launcher
+from streamlib.plan.node import Node, Port, Read
+from streamlib.plan.stream import Handle, checked_name
+from streamlib.windows.assigners import SlidingWindow
+
+
+class Stream(Handle):
+    """Rows that will come: an immutable description, made by `read` and by operators."""
+
+    __slots__ = ()
+
+    def select(self, *columns: str | Expr, **named: str | Expr) -> Self:
+        """See `operators.select`."""
+        return op.select(*columns, **named)(self)
+
+    def with_columns(self, *columns: Expr, **named: str | Expr) -> Self:
+        """See `operators.with_columns`."""
+        return op.with_columns(*columns, **named)(self)
+
+    def filter(self, condition: Expr) -> Self:
+        """See `operators.filter`."""
+        return op.filter(condition)(self)
+
+    def split(self, condition: Expr) -> tuple[Self, Self]:
+        """See `operators.split`."""
+        return op.split(condition)(self)
+
+    def map(self, function: Callable[[Record], Record], *, schema: SchemaSpec) -> Self:
+        """See `operators.map`."""
+        return op.map(function, schema=schema)(self)
+
+    def map_batches(self, function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Self:
+        """See `operators.map_batches`."""
+        return op.map_batches(function, schema=schema)(self)
+
+    def key_by(self, *columns: str) -> Self:
+        """See `operators.key_by`."""
+        return op.key_by(*columns)(self)
+
+    def union(self, *others: Handle) -> Self:
+        """See `operators.union`."""
+        return op.union(*others)(self)
+
+    def window(self, assigner: SlidingWindow, *, name: str | None = None) -> WindowedStream[Self]:
+        """See `operators.window`."""
+        return op.window(assigner, name=name)(self)
+
+    def late(self) -> Self:
+        """Of an aggregated window: the rows that came too late for all their windows."""
+        return self.output("late")
+
+    def missed(self) -> Self:
+        """Of an aggregated window: a row for each row and window that had fired before it came.
+
+        Beside the row's columns stand `window_start` and `window_end` of the window it missed: what
+        is needed to correct a result afterwards. For tumbling windows these are the rows of `late`.
+        """
+        return self.output("missed")
+
+    def collect(self) -> pa.Table:
+        """Run over bounded sources as a batch, without a job, and return the rows."""
+        return launcher().collect_stream(self)
+
+
+def read(
+    source: Source,
+    *,
+    name: str,
+    event_time: str | Expr | None = None,
+    tz: str | None = None,
+    watermark: WatermarkStrategy | None = None,
+    max_ahead: Duration | None = "1d",
+) -> Stream:
+    """The stream of a source's rows.
+
+    Args:
+        source: a connector, for example `parquet.source("history/")`.
+        name: the source's name in the flow, by which it can be rebound.
+        event_time: the column or expression that says when a row happened: a timestamp, a date, or
+            an integer of microseconds since the epoch. Without it windows can't be used.
+        tz: time zone in which naive timestamps are to be read. Ambiguous hours (clocks set back)
+            count as their first occurrence, missing ones as the moment the clocks were set.
+        watermark: how late rows may come; needed with `event_time`: `sl.bounded_disorder("10s")` or
+            `sl.monotone()`.
+        max_ahead: in streaming, how far before the clock an event time may be; a row further ahead
+            would close every window, so it stops the job. None: no limit.
+
+    Raises:
+        DefinitionError: a bad name, or `event_time` without `watermark`, or the reverse.
+
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> rows = [{"at": 1_000_000, "price": 3}, {"at": 2_000_000, "price": 5}]
+    >>> bids = sl.read(memory.source(rows), name="bids", event_time="at", watermark=sl.monotone())
+    >>> bids.filter(sl.col("price") > 3).collect().to_pylist()
+    [{'at': 2000000, 'price': 5}]
+    """
+    if not isinstance(source, Source):
+        raise TypeMismatchError(
+            "this is not a source",
+            expected="a source from streamlib.connectors",
+            found=shown(source),
+            remedy="for example memory.source(rows) or parquet.source(path)",
+        ).at(name, caller())
+    if (event_time is None) != (watermark is None):
+        raise DefinitionError(
+            "`event_time` and `watermark` go together",
+            expected="both or neither",
+            found=f"event_time={event_time!r}, watermark={watermark!r}",
+            remedy='say how late rows may come, for example watermark=sl.bounded_disorder("10s")',
+        ).at(name, caller())
+    time = col(event_time) if isinstance(event_time, str) else event_time
+    ahead = None if max_ahead is None else duration(max_ahead)
+    spec = Read(source, time, tz, watermark, ahead)
+    return Stream(Port(Node(spec, (), checked_name(name, "source"), caller())))

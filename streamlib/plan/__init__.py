@@ -1,0 +1,1 @@
+"""Flows as values: nodes, streams, binding, explanation, guarantees."""

@@ -1,0 +1,157 @@
+"""Binding: from a flow, a value, to a checked graph with types, ids and time domains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from streamlib.core.contracts import OperatorSpec, StreamType
+from streamlib.core.errors import DefinitionError, StreamlibError
+from streamlib.plan.node import Node, Port, Read, Write
+
+
+@dataclass(frozen=True)
+class BoundNode:
+    """A node with what binding found out about it.
+
+    Attributes:
+        node: the description.
+        inputs: its inputs as (index of the bound node, output).
+        input_types: types of the inputs.
+        output_types: types of the outputs.
+        id: stable name: the node's own, else from what is above it. It names state in checkpoints.
+        sources: names of the sources above it.
+    """
+
+    node: Node
+    inputs: tuple[tuple[int, int], ...]
+    input_types: tuple[StreamType, ...]
+    output_types: tuple[StreamType, ...]
+    id: str
+    sources: frozenset[str]
+
+
+@dataclass(frozen=True)
+class BoundFlow:
+    """A checked flow: nodes in an order in which every node follows its inputs."""
+
+    name: str
+    nodes: tuple[BoundNode, ...]
+
+    def reads(self) -> dict[str, tuple[BoundNode, Read]]:
+        """The sources by name."""
+        return {b.id: (b, b.node.spec) for b in self.nodes if isinstance(b.node.spec, Read)}
+
+    def writes(self) -> dict[str, tuple[BoundNode, Write]]:
+        """The sinks by name."""
+        return {b.id: (b, b.node.spec) for b in self.nodes if isinstance(b.node.spec, Write)}
+
+
+def bind_flow(name: str, sinks: Iterable[Node]) -> BoundFlow:
+    """Check the graph above `sinks`: names, schemas, event time.
+
+    Raises the first `StreamlibError` found, naming the operator and the line that built it.
+    """
+    nodes = ordered(sinks)
+    _check_names(nodes)
+    index: dict[int, int] = {}
+    bound: list[BoundNode] = []
+    ids: set[str] = set()
+    for node in nodes:
+        index[id(node)] = len(bound)
+        bound.append(_bind_node(node, tuple((index[id(p.node)], p.output) for p in node.inputs), bound, ids))
+    return BoundFlow(name, tuple(bound))
+
+
+def ordered(sinks: Iterable[Node]) -> list[Node]:
+    """The nodes above `sinks`, inputs first, each once."""
+    done: dict[int, Node] = {}
+
+    def visit(first: Node) -> None:
+        stack: list[tuple[Node, bool]] = [(first, False)]
+        while stack:
+            node, inputs_done = stack.pop()
+            if id(node) in done:
+                continue
+            if inputs_done:
+                done[id(node)] = node
+            else:
+                stack.append((node, True))
+                stack.extend((port.node, False) for port in reversed(node.inputs))
+
+    for sink in sinks:
+        visit(sink)
+    return list(done.values())
+
+
+def _bind_node(
+    node: Node, inputs: tuple[tuple[int, int], ...], bound: list[BoundNode], ids: set[str]
+) -> BoundNode:
+    types = tuple(bound[i].output_types[output] for i, output in inputs)
+    above: frozenset[str] = frozenset().union(*(bound[i].sources for i, _ in inputs))
+    try:
+        outputs = _output_types(node, types)
+    except StreamlibError as error:
+        raise node.blame(error) from error.__cause__
+    node_id = _unique_id(node, [bound[i] for i, _ in inputs], ids)
+    sources = above or frozenset([node_id])
+    return BoundNode(node, inputs, types, outputs, node_id, sources)
+
+
+def _output_types(node: Node, inputs: tuple[StreamType, ...]) -> tuple[StreamType, ...]:
+    if isinstance(node.spec, OperatorSpec):
+        return node.spec.bind(inputs)
+    if isinstance(node.spec, Read):
+        return (node.spec.bind(),)
+    return ()
+
+
+def _unique_id(node: Node, above: list[BoundNode], ids: set[str]) -> str:
+    """The user's name, else the stateful ancestors' names and the kind.
+
+    Stateless operators leave no trace in the ids below them, so that adding a filter keeps state.
+    """
+    if node.name is not None:
+        wished = node.name
+    else:
+        roots = sorted({_state_root(b) for b in above})
+        wished = "+".join([*roots, node.spec.kind] if roots else [node.spec.kind]).replace("+", ".", len(roots))
+    unique, n = wished, 1
+    while unique in ids:
+        n += 1
+        unique = f"{wished}-{n}"
+    ids.add(unique)
+    return unique
+
+
+def _state_root(bound: BoundNode) -> str:
+    spec = bound.node.spec
+    if isinstance(spec, Read) or (isinstance(spec, OperatorSpec) and spec.stateful):
+        return bound.id
+    return bound.id.rsplit(".", 1)[0]
+
+
+def _check_names(nodes: list[Node]) -> None:
+    seen: dict[str, Node] = {}
+    for node in nodes:
+        if node.name is None:
+            continue
+        if node.name in seen:
+            raise DefinitionError(
+                f"two parts of the flow are called {node.name!r}",
+                expected="a name of its own for every source, sink and named operator",
+                found=f"{seen[node.name].spec.kind} ({seen[node.name].where}) "
+                f"and {node.spec.kind} ({node.where})",
+                remedy="rename one of them",
+            )
+        seen[node.name] = node
+
+
+def rewritten(sinks: Iterable[Node], specs: dict[int, Read | Write]) -> list[Node]:
+    """Copies of the graph above `sinks` in which the nodes with these object ids have other specs."""
+    copies: dict[int, Node] = {}
+    wanted = list(sinks)
+    for node in ordered(wanted):
+        inputs = tuple(Port(copies[id(p.node)], p.output) for p in node.inputs)
+        copies[id(node)] = Node(specs.get(id(node), node.spec), inputs, node.name, node.where)
+    return [copies[id(sink)] for sink in wanted]

@@ -1,0 +1,111 @@
+"""Handles to the graph: what operator factories take and return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from streamlib.core.contracts import OperatorSpec, Sink
+from streamlib.core.errors import DefinitionError
+from streamlib.core.where import caller
+from streamlib.core.canonical import fingerprint
+from streamlib.plan.node import Node, Port, Write
+
+
+class Handle:
+    """An immutable handle to one output of a node. Equal handles describe the same rows."""
+
+    __slots__ = ("port",)
+
+    def __init__(self, port: Port) -> None:
+        self.port = port
+
+    def then(self, spec: OperatorSpec, *others: Handle, name: str | None = None, output: int = 0) -> Self:
+        """The stream that comes out of a new operator over this stream (and `others`)."""
+        inputs = (self.port, *(other.port for other in others))
+        return type(self)(Port(Node(spec, inputs, name, caller()), output))
+
+    def output(self, name: str) -> Self:
+        """Another output of the same node, for example the late rows of a window."""
+        outputs = self.port.node.spec.outputs
+        if name not in outputs:
+            raise DefinitionError(
+                f"{self.port.node.title} has no output {name!r}",
+                expected=f"one of {', '.join(outputs)}",
+                found=repr(name),
+                remedy="ask for it right after the operator that has it",
+            ).at(None, caller())
+        return type(self)(Port(self.port.node, outputs.index(name)))
+
+    def pipe(self, *transforms: Callable[[Any], Any]) -> Any:
+        """Apply transforms from left to right, as `toolz.pipe(stream, *transforms)` does."""
+        value: Any = self
+        for transform in transforms:
+            value = transform(value)
+        return value
+
+    def write(self, sink: Sink, *, name: str) -> Written:
+        """Send the rows to `sink`; give the result to `Flow`. `name` is the sink's name in the flow."""
+        return Written(Node(Write(sink), (self.port,), checked_name(name, "sink"), caller()))
+
+    @property
+    def form(self) -> object:
+        """The canonical form of the stream."""
+        return (self.port.node.form, self.port.output)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Handle) and self.form == other.form
+
+    def __hash__(self) -> int:
+        return hash(fingerprint(self.form))
+
+    def __repr__(self) -> str:
+        node = self.port.node
+        output = node.spec.outputs[self.port.output]
+        return f"<stream {node.title}{'' if output == 'out' else '.' + output} {fingerprint(self.form)}>"
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Any:
+        raise DefinitionError(
+            "a stream can't be iterated: it is a description, nothing has run",
+            remedy="use `.collect()` for its rows, or write it to a sink and run the flow",
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.port,))
+
+
+class Written:
+    """A stream that ends in a sink: an argument of `Flow`."""
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Written) and self.node.form == other.node.form
+
+    def __hash__(self) -> int:
+        return hash(fingerprint(self.node.form))
+
+    def __repr__(self) -> str:
+        return f"<sink {self.node.title}: {self.node.spec.describe()}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.node,))
+
+
+def checked_name(name: str, what: str) -> str:
+    """`name`, if it can stand in file names and state ids; else a `DefinitionError`."""
+    ok = isinstance(name, str) and 0 < len(name) <= 100 and name.replace("_", "").replace("-", "").isalnum()
+    if not ok or not name.isascii():
+        raise DefinitionError(
+            f"not a name for a {what}",
+            expected="1 to 100 letters, digits, `_` or `-` (it becomes part of file names)",
+            found=repr(name),
+            remedy="for example 'hourly' or 'bids-2024'",
+        ).at(None, caller())
+    return name

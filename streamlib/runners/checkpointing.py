@@ -1,0 +1,148 @@
+"""The checkpoint protocol, step by step, one checkpoint in flight.
+
+capture -> the sinks prepare (their barrier runs behind the rows in their lanes) -> the store makes
+the manifest durable -> the sinks commit -> the store forgets what is committed. The loop goes on
+while this happens; `poll` moves it forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from streamlib.checkpoint.store import Capture, StateStore
+from streamlib.core.contracts import Json, SinkWriter
+from streamlib.runners.lanes import Lane
+from streamlib.runtime.pipeline import Captured
+
+
+@dataclass
+class SinkLane:
+    """A sink's writer and the lane in which all its calls run."""
+
+    writer: SinkWriter
+    lane: Lane
+    writes: list[Future[Any]] = field(default_factory=list)
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        """Queue rows; waits while the lane is full. Raises what an earlier write raised."""
+        self.check()
+        self.writes.append(self.lane.submit(self.writer.write, rows))
+
+    def check(self) -> None:
+        """Raise what a finished write raised."""
+        while self.writes and self.writes[0].done():
+            self.writes.pop(0).result()
+
+
+@dataclass
+class InFlight:
+    """The checkpoint under way; the stages' futures appear one after another."""
+
+    number: int
+    captured: Captured
+    finished: bool
+    prepared: dict[str, Future[Json]]
+    written: Future[Any] | None = None
+    committed: list[Future[None]] | None = None
+    forgotten: Future[None] | None = None
+
+
+class Checkpointer:
+    """Takes checkpoints of one attempt."""
+
+    def __init__(
+        self, store: StateStore, lane: Lane, sinks: Mapping[str, SinkLane], last_number: int
+    ) -> None:
+        self._store = store
+        self._lane = lane
+        self._sinks = sinks
+        self._current: InFlight | None = None
+        self.completed = 0
+        self.last_number = last_number
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a checkpoint is under way."""
+        return self._current is not None
+
+    def begin(self, captured: Captured, finished: bool = False) -> None:
+        """Start a checkpoint of `captured`; everything the captured steps wrote is in the lanes already."""
+        assert self._current is None, "one checkpoint in flight"
+        number = self._store.next_number
+        prepared = {
+            name: sink.lane.submit(sink.writer.prepare, number) for name, sink in self._sinks.items()
+        }
+        self._current = InFlight(number, captured, finished, prepared)
+
+    def poll(self) -> None:
+        """Move the checkpoint on as far as it goes without waiting. Raises what a stage raised."""
+        for sink in self._sinks.values():
+            sink.check()
+        while self._current is not None and self._step(self._current):
+            pass
+
+    def _step(self, current: InFlight) -> bool:
+        """Start the next stage if the one before is done; whether there was anything to do."""
+        if current.written is None:
+            return self._write(current)
+        if current.committed is None:
+            return self._commit(current)
+        if current.forgotten is None:
+            return self._forget(current)
+        if not current.forgotten.done():
+            return False
+        current.forgotten.result()
+        self._current = None
+        self.completed += 1
+        self.last_number = current.number
+        return True
+
+    def _write(self, current: InFlight) -> bool:
+        if not all(f.done() for f in current.prepared.values()):
+            return False
+        prepared = {name: f.result() for name, f in current.prepared.items()}
+        captured = current.captured
+        capture = Capture(
+            captured.positions,
+            captured.watermarks,
+            captured.operators,
+            captured.versions,
+            prepared,
+            current.finished,
+        )
+        current.written = self._lane.submit(self._store.write, current.number, capture)
+        return True
+
+    def _commit(self, current: InFlight) -> bool:
+        assert current.written is not None
+        if not current.written.done():
+            return False
+        current.written.result()
+        current.committed = self._commits()
+        return True
+
+    def _commits(self) -> list[Future[None]]:
+        return [
+            self._sinks[name].lane.submit(self._sinks[name].writer.commit, commit.number, commit.value)
+            for name, commits in self._store.pending.items()
+            for commit in commits
+        ]
+
+    def _forget(self, current: InFlight) -> bool:
+        assert current.committed is not None
+        if not all(f.done() for f in current.committed):
+            return False
+        for future in current.committed:
+            future.result()
+        current.forgotten = self._lane.submit(self._acknowledge, current.number)
+        return True
+
+    def _acknowledge(self, number: int) -> None:
+        for name in list(self._store.pending):
+            self._store.acknowledge(name, number)
+        self._store.retain()

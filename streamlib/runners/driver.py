@@ -1,0 +1,95 @@
+"""The driver: reads partitions and steps the pipeline. Jobs and `collect` are built on it."""
+
+from __future__ import annotations
+
+from streamlib.core.contracts import Chunk, Pause
+from streamlib.core.errors import StreamlibError
+from streamlib.plan.bind import BoundFlow
+from streamlib.runners.feeds import Feed
+from streamlib.runners.world import World
+from streamlib.runtime.pipeline import Mode, Pipeline, SourceInput
+
+BATCH_ROWS = 1_000_000  # batch runs: large enough that per-batch costs vanish, small against memory
+
+
+class BatchSize:
+    """How many rows enter at once: what there is when idle, more and more when behind.
+
+    A step is kept near the target time, so that a backlog is worked off at full throughput while
+    watermarks, signals and checkpoints still get their turn.
+    """
+
+    smallest, largest = 4_096, 262_144
+    target = 0.05  # seconds a step may take: well below any checkpoint interval
+
+    def __init__(self) -> None:
+        self.rows = 65_536
+
+    def adapt(self, admitted: int, seconds: float) -> None:
+        """Learn from a step that took so long."""
+        if admitted >= self.rows and seconds < self.target / 2:
+            self.rows = min(self.rows * 2, self.largest)
+        elif seconds > self.target * 2:
+            self.rows = max(self.rows // 2, self.smallest)
+
+
+class Driver:
+    """Partitions being read into a pipeline."""
+
+    def __init__(self, flow: BoundFlow, mode: Mode, world: World) -> None:
+        self._world = world
+        self._mode = mode
+        self._feeds: list[tuple[SourceInput, str, Feed]] = []
+        self._size = BatchSize()
+        partitions = {name: read.source.partitions() for name, (_, read) in flow.reads().items()}
+        self.pipeline = Pipeline(flow, partitions, mode, world.clock.monotonic())
+
+    def open(self) -> None:
+        """Open a reader for every partition that has not ended, where the pipeline's positions say."""
+        for source in self.pipeline.sources.values():
+            column = source.read.event_time_column()
+            for partition, intake in source.intakes.items():
+                if intake.ended:
+                    continue
+                try:
+                    reader = source.read.source.open(partition, intake.start, column)
+                except StreamlibError as error:
+                    raise source.bound.node.blame(error) from error.__cause__
+                self._feeds.append((source, partition, self._world.feed(source.read.source, reader)))
+
+    def read(self) -> None:
+        """Offer what was read to partitions that have room for it."""
+        ended = [feed for feed in self._feeds if self._poll(*feed) is Pause.END]
+        for feed in ended:
+            self._feeds.remove(feed)
+            feed[2].close()
+
+    def _poll(self, source: SourceInput, partition: str, feed: Feed) -> Chunk | Pause:
+        if source.intakes[partition].waiting_rows >= self._limit:
+            return Pause.NOT_YET
+        try:
+            found = feed.poll()
+        except StreamlibError as error:
+            raise source.bound.node.blame(error) from error.__cause__
+        if isinstance(found, Chunk):
+            self.pipeline.offer(source.name, partition, found)
+        elif found is Pause.END:
+            self.pipeline.end(source.name, partition, self._world.clock.monotonic())
+        return found
+
+    def step(self) -> int:
+        """Admit rows; how many."""
+        clock = self._world.clock
+        started = clock.monotonic()
+        rows = self.pipeline.step(self._limit, started, clock.now())
+        self._size.adapt(rows, clock.monotonic() - started)
+        return rows
+
+    @property
+    def _limit(self) -> int:
+        return self._size.rows if self._mode == "streaming" else BATCH_ROWS
+
+    def close(self) -> None:
+        """Close all readers."""
+        while self._feeds:
+            self._feeds.pop()[2].close()

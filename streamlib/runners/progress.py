@@ -1,0 +1,77 @@
+"""Progress for people: one living line in a terminal, plain lines now and then elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TextIO
+
+from streamlib.core.time import MAX_TIME, MIN_TIME, SECOND, show_duration, show_instant
+from streamlib.runners.job import Progress, Silent, Stats
+
+LIVE_EVERY = 0.1  # seconds: ten frames a second look alive
+PLAIN_EVERY = 2.0  # seconds: a log stays readable
+
+
+class TextProgress:
+    """Writes to a stream, at most so often."""
+
+    def __init__(self, stream: TextIO, live: bool) -> None:
+        self._stream = stream
+        self._live = live
+        self._shown_at = 0.0
+        self._shown_rows = 0
+        self._rate = 0.0
+
+    def update(self, stats: Stats) -> None:
+        """Show the line if it is time."""
+        elapsed = stats.seconds - self._shown_at
+        if elapsed < (LIVE_EVERY if self._live else PLAIN_EVERY):
+            return
+        self._rate = (stats.rows_read - self._shown_rows) / elapsed
+        self._shown_at, self._shown_rows = stats.seconds, stats.rows_read
+        self._show(progress_line(stats, self._rate), end="" if self._live else "\n")
+
+    def close(self, stats: Stats) -> None:
+        """Show the last state, with the average rate."""
+        rate = stats.rows_read / stats.seconds if stats.seconds > 0 else 0.0
+        self._show(progress_line(stats, rate), end="\n")
+
+    def _show(self, line: str, end: str) -> None:
+        if self._live:
+            width = shutil.get_terminal_size().columns
+            line = "\r\x1b[K" + line[: width - 1]
+        self._stream.write(line + end)
+        self._stream.flush()
+
+
+def progress_line(stats: Stats, rate: float) -> str:
+    """Rows, rate, event time, watermark lag, late rows, checkpoints.
+
+    >>> progress_line(Stats("streaming", 1200, 1200, 1.0, 7_200_000_000, 0, 3, 2, 2), 1200)
+    '1,200 rows  1,200/s  event time 1970-01-01 02:00  watermark 2h behind  3 late  checkpoint 2'
+    """
+    parts = [f"{stats.rows:,} rows", f"{rate:,.0f}/s"]
+    if stats.newest > MIN_TIME:
+        parts.append(f"event time {show_instant(stats.newest)[:16].replace('T', ' ')}")
+        parts.append(_lag(stats))
+    if stats.mode == "streaming":
+        parts.append(f"{stats.late_rows:,} late")
+    if stats.last_checkpoint:
+        parts.append(f"checkpoint {stats.last_checkpoint}")
+    return "  ".join(parts)
+
+
+def _lag(stats: Stats) -> str:
+    if stats.watermark == MAX_TIME:
+        return "all windows closed"
+    if stats.watermark == MIN_TIME:
+        return "no watermark yet"
+    lag = max(0, stats.newest - stats.watermark)
+    return f"watermark {show_duration(lag - lag % SECOND)} behind"
+
+
+def progress_to(stream: TextIO, style: str = "auto") -> Progress:
+    """The progress for a stream: `live`, `plain`, `none`, or `auto` (live in a terminal)."""
+    if style == "none":
+        return Silent()
+    return TextProgress(stream, live=stream.isatty() if style == "auto" else style == "live")

@@ -1,0 +1,81 @@
+"""Everything a runner needs from outside, handed in as one value: the real world or a simulated one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from streamlib.core.contracts import Clock, Disk, Source, SourceReader
+from streamlib.core.disk import LocalDisk
+from streamlib.runners.clock import RealClock
+from streamlib.runners.feeds import READER_THREADS, Feed, InlineFeed, ThreadFeed
+from streamlib.runners.lanes import Lane, ThreadLane
+
+
+class World(Protocol):
+    """Disk, clock, threads and randomness of a run."""
+
+    @property
+    def disk(self) -> Disk: ...
+    @property
+    def clock(self) -> Clock: ...
+
+    def new_id(self) -> str:
+        """16 hex digits that nobody else has."""
+        ...
+
+    def lane(self, name: str) -> Lane:
+        """A serial executor for a sink or for the checkpoint store."""
+        ...
+
+    def feed(self, source: Source, reader: SourceReader) -> Feed:
+        """A partition being read."""
+        ...
+
+    def close(self) -> None:
+        """End the threads that feeds use."""
+        ...
+
+
+class LocalWorld:
+    """This machine: its disk, its clock, background threads."""
+
+    def __init__(self) -> None:
+        self.disk: Disk = LocalDisk()
+        self._clock = RealClock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """The machine's clock, woken by readers and lanes."""
+        return self._clock
+
+    @property
+    def wake(self) -> Callable[[], None]:
+        """Ends the runner's current wait."""
+        return self._clock.wake
+
+    def new_id(self) -> str:
+        """16 random hex digits."""
+        return secrets.token_hex(8)
+
+    def lane(self, name: str) -> Lane:
+        """A thread with a bounded queue."""
+        return ThreadLane(name, self._clock.wake)
+
+    def feed(self, source: Source, reader: SourceReader) -> Feed:
+        """A background reader; sources in memory are read in place, where a thread would only cost."""
+        if getattr(source, "immediate", False):
+            return InlineFeed(reader)
+        if self._pool is None:
+            threads = min(READER_THREADS, os.cpu_count() or 1)
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix="streamlib-reader")
+        return ThreadFeed(reader, self._pool, self._clock.wake)
+
+    def close(self) -> None:
+        """End the reader threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,92 @@
+"""Admission: which rows of a partition may enter now, and where the watermark stands then.
+
+Lateness must not depend on how rows are cut into batches. Rows within the bound of the watermark
+strategy are on time under any watermark and always enter. A row behind its running watermark is
+judged by it: where some operator's deadline lies between the watermark at which the operators stand
+and the running one, the batch is cut before the row and the watermark advances first.
+
+Over bounded sources lateness does not depend on the interleaving of partitions either: there a row
+behind its own partition's watermark waits until the other partitions have come as far. It is then
+late exactly if its own partition's past says so, in whatever order the files are read.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamlib.core.contracts import Json
+from streamlib.core.errors import EventTimeError
+from streamlib.core.time import MAX_TIME, MIN_TIME, Micros, clamp, show_duration, show_instant
+from streamlib.core.watermarks import SourceWatermarks
+from streamlib.runtime.engine import Engine
+
+
+def admit(
+    engine: Engine, source: str, watermarks: SourceWatermarks, partition: str, times: Micros, aligned: bool
+) -> int:
+    """How many of the first rows of `times` may enter before the watermark has to advance.
+
+    0 only if `aligned`, where the partition waits for others; the partition that is furthest
+    behind never waits.
+    """
+    own = watermarks.partitions[partition].watermark
+    largest = clamp(int(times.max()) - watermarks.strategy.delay)
+    if int(times.min()) >= max(own, largest):
+        return len(times)  # no row is behind any watermark that these rows can cause
+    running = watermarks.running(partition, times)
+    stands = watermarks.output
+    if aligned:
+        stands = min(stands, engine.judged_at(source))
+    else:
+        running = np.maximum(np.minimum(running, watermarks.others(partition)), stands)
+    behind = times < running
+    if not behind.any():
+        return len(times)
+    cut = behind & (running >= engine.deadline_after(source, stands))
+    first = int(cut.argmax())
+    return first if cut[first] else len(times)
+
+
+def check_event_times(times: Micros, limit: int | None, now: int) -> None:
+    """Refuse a row that is further ahead of the clock than `limit`: it would close every window."""
+    if limit is None or not len(times):
+        return
+    last = int(times.max())
+    if last > now + limit:
+        row = int(times.argmax())
+        raise EventTimeError(
+            f"row {row} of the batch lies in the future",
+            expected=f"an event time at most {show_duration(limit)} after {show_instant(now)}",
+            found=show_instant(last),
+            remedy="filter or repair such rows, or raise `max_ahead=` of `sl.read`",
+        )
+
+
+class FloorWatermarks:
+    """The watermark of a batch run: the least event time not yet read, over all partitions.
+
+    A partition whose floor is unknown holds everything back until it ends, so nothing is ever late.
+    """
+
+    def __init__(self, partitions: list[str]) -> None:
+        self.floors = dict.fromkeys(partitions, MIN_TIME)
+
+    def read_to(self, partition: str, floor: int | None) -> None:
+        """`floor` is the least event time in what follows in this partition (None: unknown)."""
+        self.floors[partition] = MIN_TIME if floor is None else max(floor, self.floors[partition])
+
+    def finish(self, partition: str) -> None:
+        """Nothing follows in this partition."""
+        self.floors[partition] = MAX_TIME
+
+    def combine(self) -> int:
+        """The least floor."""
+        return min(self.floors.values(), default=MAX_TIME)
+
+    def snapshot(self) -> Json:
+        """The floors as JSON."""
+        return dict(self.floors)
+
+    def restore(self, state: Json) -> None:
+        """Become what `snapshot` saw."""
+        self.floors.update({name: floor for name, floor in state.items() if name in self.floors})

@@ -1,0 +1,210 @@
+"""The step engine: pushes batches and watermarks through a bound flow.
+
+It does no I/O, owns no thread and no clock. The same calls in the same order give the same outputs,
+so a simulator can replay it. A runner only decides when to call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from streamlib.core.batch import Batch
+from streamlib.core.contracts import Operator, OperatorSpec, OperatorState, Output
+from streamlib.core.errors import StateIncompatibleError, StreamlibError
+from streamlib.core.time import MAX_TIME, MIN_TIME, show_instant
+from streamlib.plan.bind import BoundFlow, BoundNode
+from streamlib.plan.node import Read, Write
+
+
+@dataclass
+class Stage:
+    """A node at work: its operator, who gets its outputs, and the watermarks of its inputs."""
+
+    bound: BoundNode
+    operator: Operator | None
+    targets: list[list[tuple[Stage, int]]]
+    inputs: list[int] = field(default_factory=list)
+    watermark: int = MIN_TIME
+
+    @property
+    def id(self) -> str:
+        """The node's id."""
+        return self.bound.id
+
+
+class Engine:
+    """A bound flow at work. Not reusable after an error: restore a new one from a checkpoint."""
+
+    def __init__(self, flow: BoundFlow) -> None:
+        self.flow = flow
+        self._stages = [_stage(bound) for bound in flow.nodes]
+        for stage in self._stages:
+            for port, (above, output) in enumerate(stage.bound.inputs):
+                self._stages[above].targets[output].append((stage, port))
+        self._sources = {s.id: s for s in self._stages if isinstance(s.bound.node.spec, Read)}
+        self._judges = {name: self._judging(stage) for name, stage in self._sources.items()}
+        self._written: list[tuple[str, Batch]] = []
+
+    # ------------------------------------------------------------------ rows and time
+
+    def push(self, source: str, batch: Batch) -> None:
+        """Rows of a source, admitted: no row of them is behind a decision taken meanwhile."""
+        self._emit(self._sources[source], ((0, batch),))
+
+    def advance(self, source: str, watermark: int) -> None:
+        """The source's watermark is now `watermark`; lower than before means no change."""
+        self._forward(self._sources[source], watermark)
+
+    def take_written(self) -> list[tuple[str, Batch]]:
+        """What reached the sinks since the last call: sink name and rows, in order."""
+        written, self._written = self._written, []
+        return written
+
+    def _emit(self, stage: Stage, outputs: Iterable[Output]) -> None:
+        for output, batch in outputs:
+            if batch.num_rows:
+                for target, port in stage.targets[output]:
+                    self._deliver(target, port, batch)
+
+    def _deliver(self, stage: Stage, port: int, batch: Batch) -> None:
+        if stage.operator is None:
+            self._written.append((stage.id, batch))
+            return
+        try:
+            outputs = list(stage.operator.on_batch(batch, port))
+        except Exception as error:
+            raise _blamed(error, stage) from error.__cause__
+        self._emit(stage, outputs)
+
+    def _forward(self, stage: Stage, watermark: int) -> None:
+        """Pass a watermark on from `stage` to everything below it, results first."""
+        if watermark <= stage.watermark:
+            return
+        stage.watermark = watermark
+        for target, port in _distinct_targets(stage):
+            target.inputs[port] = watermark
+            self._advance(target, min(target.inputs))
+
+    def _advance(self, stage: Stage, watermark: int) -> None:
+        if stage.operator is None:
+            stage.watermark = max(stage.watermark, watermark)
+            return
+        try:
+            outputs = list(stage.operator.on_watermark(watermark))
+            promised = stage.operator.output_watermark(watermark)
+        except Exception as error:
+            raise _blamed(error, stage) from error.__cause__
+        self._emit(stage, outputs)
+        self._forward(stage, promised)
+
+    # ------------------------------------------------------------------ questions of admission
+
+    def source_watermark(self, source: str) -> int:
+        """The watermark that a source has passed on."""
+        return self._sources[source].watermark
+
+    def deadline_after(self, source: str, watermark: int) -> int:
+        """The least time above `watermark` at which some operator below decides about late rows."""
+        return min(
+            (operator.deadline_after(watermark) for _, operator in self._judges[source]), default=MAX_TIME
+        )
+
+    def judged_at(self, source: str) -> int:
+        """The least watermark of the operators below `source` that judge lateness; `MAX_TIME` if none."""
+        return min((min(stage.inputs) for stage, _ in self._judges[source]), default=MAX_TIME)
+
+    def _judging(self, source: Stage) -> list[tuple[Stage, Operator]]:
+        found = []
+        for stage in self._stages:
+            operator = stage.operator
+            if operator is None or source.id not in stage.bound.sources or not stage.inputs:
+                continue
+            if type(operator).deadline_after is not Operator.deadline_after:
+                found.append((stage, operator))
+        return found
+
+    # ------------------------------------------------------------------ state
+
+    @property
+    def late_rows(self) -> int:
+        """Rows that were late for all their windows, summed over the operators."""
+        return sum(stage.operator.late_rows for stage in self._stages if stage.operator is not None)
+
+    def versions(self) -> dict[str, object]:
+        """By id of every stateful operator, what must be equal for a snapshot to fit."""
+        return {stage.id: spec.state_version() for stage, spec, _ in self._stateful()}
+
+    def snapshot(self) -> dict[str, OperatorState]:
+        """By id, the state of every stateful operator, between two calls."""
+        return {stage.id: operator.snapshot() for stage, _, operator in self._stateful()}
+
+    def check_versions(self, found: Mapping[str, object]) -> None:
+        """Refuse a checkpoint whose operators are not those of this flow, before anything is restored."""
+        expected = self.versions()
+        for operator, version in expected.items():
+            if operator not in found:
+                raise StateIncompatibleError(
+                    f"the checkpoint has no state for operator {operator!r}",
+                    expected=f"operators {', '.join(expected)}",
+                    found=f"operators {', '.join(found) or 'none'}",
+                    remedy="run the flow as it was, or start anew with another state folder",
+                )
+            if found[operator] != version:
+                raise StateIncompatibleError(
+                    f"the checkpoint's state of {operator!r} has another shape",
+                    expected=str(version),
+                    found=str(found[operator]),
+                    remedy="run the flow as it was, or start anew with another state folder",
+                )
+        unknown = [operator for operator in found if operator not in expected]
+        if unknown:
+            raise StateIncompatibleError(
+                f"the flow has no operator for the state of {', '.join(map(repr, unknown))}",
+                expected=f"operators {', '.join(found)}",
+                found=f"operators {', '.join(expected) or 'none'}",
+                remedy="run the flow as it was, or start anew with another state folder",
+            )
+
+    def restore(self, states: Mapping[str, OperatorState], watermarks: Mapping[str, int]) -> None:
+        """Become what was captured: operator states by id, source watermarks by source."""
+        for stage, _, operator in self._stateful():
+            operator.restore(states[stage.id])
+        for source, watermark in watermarks.items():
+            self.advance(source, watermark)  # fires nothing: the operators were restored at it
+
+    def _stateful(self) -> list[tuple[Stage, OperatorSpec, Operator]]:
+        return [
+            (stage, stage.bound.node.spec, stage.operator)
+            for stage in self._stages
+            if isinstance(stage.bound.node.spec, OperatorSpec)
+            and stage.operator is not None
+            and stage.bound.node.spec.stateful
+        ]
+
+    def story(self) -> str:
+        """The watermark of every stage, for the text of a broken invariant."""
+        return ", ".join(f"{stage.id} at {show_instant(stage.watermark)}" for stage in self._stages)
+
+
+def _stage(bound: BoundNode) -> Stage:
+    spec = bound.node.spec
+    operator = spec.build(bound.input_types) if isinstance(spec, OperatorSpec) else None
+    targets: list[list[tuple[Stage, int]]] = [[] for _ in spec.outputs]
+    inputs = [] if isinstance(spec, Read) else [MIN_TIME] * len(bound.inputs)
+    assert operator is not None or isinstance(spec, Read | Write)
+    return Stage(bound, operator, targets, inputs)
+
+
+def _distinct_targets(stage: Stage) -> list[tuple[Stage, int]]:
+    """Every (stage, port) below, whichever outputs lead there."""
+    return [target for targets in stage.targets for target in targets]
+
+
+def _blamed(error: Exception, stage: Stage) -> Exception:
+    """The error itself, with the operator and the user's source line that built it."""
+    node = stage.bound.node
+    if isinstance(error, StreamlibError):
+        return node.blame(error)
+    error.add_note(f"in operator {node.title!r} ({node.where})")
+    return error

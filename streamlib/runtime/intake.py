@@ -1,0 +1,137 @@
+"""A partition's rows on their way in: decoded chunks that wait, and the position of what entered."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+from streamlib.core.batch import Batch, as_arrow, concat_batches
+from streamlib.core.contracts import Chunk, Json, StreamType
+from streamlib.core.errors import EventTimeError
+from streamlib.core.expressions import Bound, bind
+from streamlib.core.time import Micros, to_micros
+from streamlib.plan.node import Read
+
+
+class EventTimes:
+    """Computes the event times of a source's rows."""
+
+    def __init__(self, read: Read, schema: object) -> None:
+        self._bound: Bound | None = None
+        if read.event_time is not None:
+            self._bound = bind(read.event_time, StreamType(schema))
+        self._tz = read.tz
+
+    def of(self, batch: Batch) -> Micros | None:
+        """Microseconds UTC of every row, or None for a source without event time.
+
+        Raises `EventTimeError` for a null.
+        """
+        if self._bound is None:
+            return None
+        column = as_arrow(self._bound.evaluate(batch), self._bound.dtype)
+        if column.null_count:
+            row = column.is_null().index(True).as_py()
+            raise EventTimeError(
+                f"row {row} of the batch has no event time",
+                expected="an event time in every row",
+                found=str(batch.slice(row, row + 1).to_arrow().to_pylist()[0]),
+                remedy="filter such rows out before the source, or give an expression with `fill_null`",
+            )
+        return to_micros(column, self._tz)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Rows of one chunk that have not entered yet, and what the chunk said of its end."""
+
+    batch: Batch
+    next_position: Json
+    floor: int | None
+
+
+class Intake:
+    """One partition. Its position counts what entered, never what was read ahead."""
+
+    def __init__(self, times: EventTimes) -> None:
+        self._times = times
+        self._waiting: deque[Waiting] = deque()
+        self._at: Json = None
+        self._entered_of_front = 0
+        self._skip = 0
+        self._read_all = False
+        self.rows = 0
+
+    @property
+    def start(self) -> Json:
+        """Where the reader has to begin: None for the beginning of the partition."""
+        return self._at
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that were read and have not entered."""
+        return sum(w.batch.num_rows for w in self._waiting)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows wait."""
+        return bool(self._waiting)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all rows of the partition entered and none will come."""
+        return self._read_all and not self._waiting
+
+    def offer(self, chunk: Chunk) -> None:
+        """Take a chunk from the reader. After a restore, rows that had entered are skipped."""
+        batch = Batch.from_arrow(chunk.rows)
+        skipped = min(self._skip, batch.num_rows)
+        self._skip -= skipped
+        if skipped == batch.num_rows:
+            self._at, self._entered_of_front = chunk.next_position, 0
+            return
+        if skipped:
+            batch = batch.slice(skipped, batch.num_rows)
+        timed = Batch(batch.schema, batch.columns, batch.num_rows, self._times.of(batch))
+        self._waiting.append(Waiting(timed, chunk.next_position, chunk.floor))
+
+    def end(self) -> None:
+        """The reader has nothing more."""
+        self._read_all = True
+
+    def front(self, limit: int) -> Batch:
+        """The next rows: small chunks together, up to `limit` rows, at least those of one chunk's rest."""
+        batches, rows = [], 0
+        for waiting in self._waiting:
+            if batches and rows + waiting.batch.num_rows > limit:
+                break
+            batches.append(waiting.batch)
+            rows += waiting.batch.num_rows
+        front = concat_batches(batches)
+        return front if front.num_rows <= limit else front.slice(0, limit)
+
+    def enter(self, rows: int) -> int | None:
+        """The first `rows` rows of `front` entered; the floor after them (None: unknown)."""
+        self.rows += rows
+        floor: int | None = None
+        while rows:
+            front = self._waiting.popleft()
+            size = front.batch.num_rows
+            if rows < size:
+                self._waiting.appendleft(replace(front, batch=front.batch.slice(rows, size)))
+                self._entered_of_front += rows
+                return None
+            rows -= size
+            self._at, self._entered_of_front, floor = front.next_position, 0, front.floor
+        return floor
+
+    def snapshot(self) -> Json:
+        """The position: where to read again, how many rows of that to skip, and whether all was read."""
+        return {"at": self._at, "skip": self._entered_of_front, "ended": self.ended, "rows": self.rows}
+
+    def restore(self, state: Json) -> None:
+        """Become what `snapshot` saw; the reader has to start at `start`."""
+        self._at = state["at"]
+        self._skip = self._entered_of_front = state["skip"]
+        self._read_all = state["ended"]
+        self.rows = state["rows"]

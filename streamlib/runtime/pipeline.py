@@ -1,0 +1,301 @@
+"""A bound flow with its partitions: chunks go in, rows are admitted in order, captures come out.
+
+Still pure: a runner reads the chunks, writes what comes out, and decides when to step. Two ways to
+admit share everything else: `streaming` follows watermark strategies in arrival order, `batch`
+takes the least event time not yet read as the watermark, so that nothing is late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from streamlib.core.batch import Batch
+from streamlib.core.contracts import Chunk, Json, OperatorState
+from streamlib.core.errors import InvariantError, SourceError, StreamlibError
+from streamlib.core.time import MAX_TIME, MIN_TIME
+from streamlib.core.watermarks import SourceWatermarks, WatermarkStrategy
+from streamlib.plan.bind import BoundFlow, BoundNode
+from streamlib.plan.node import Read
+from streamlib.runtime.admission import FloorWatermarks, admit, check_event_times
+from streamlib.runtime.engine import Engine
+from streamlib.runtime.intake import EventTimes, Intake
+
+Mode = Literal["streaming", "batch"]
+
+
+@dataclass
+class SourceInput:
+    """A source at work: its partitions, and their watermarks."""
+
+    bound: BoundNode
+    read: Read
+    intakes: dict[str, Intake]
+    watermarks: SourceWatermarks | FloorWatermarks
+    aligned: bool
+    newest: int = MIN_TIME
+
+    @property
+    def name(self) -> str:
+        """The source's name in the flow."""
+        return self.bound.id
+
+    def behind(self, partition: str) -> int:
+        """How far a partition is: what decides who enters next."""
+        if isinstance(self.watermarks, FloorWatermarks):
+            return self.watermarks.floors[partition]
+        return self.watermarks.partitions[partition].watermark
+
+    def holds(self, partition: str) -> bool:
+        """Whether the others wait for this partition: it has not ended and is not idle."""
+        if self.intakes[partition].ended:
+            return False
+        if isinstance(self.watermarks, FloorWatermarks):
+            return True
+        return self.intakes[partition].has_rows or self.watermarks.partitions[partition].counts
+
+
+@dataclass(frozen=True)
+class Captured:
+    """All state of a pipeline at a step boundary, in values that later steps don't change."""
+
+    positions: dict[str, dict[str, Json]]
+    watermarks: dict[str, Json]
+    operators: dict[str, OperatorState]
+    versions: dict[str, Json]
+
+
+class Pipeline:
+    """The engine, its sources, and the order in which rows enter.
+
+    Args:
+        flow: the bound flow.
+        partitions: names of the partitions by source.
+        mode: how rows are admitted and watermarks made.
+        now: the monotonic clock, seconds.
+    """
+
+    def __init__(
+        self, flow: BoundFlow, partitions: Mapping[str, Sequence[str]], mode: Mode, now: float
+    ) -> None:
+        self.engine = Engine(flow)
+        self.mode = mode
+        domains = _time_domains(flow)
+        reads = flow.reads()
+        self.sources = {
+            name: _source_input(bound, read, partitions[name], mode, now) for name, (bound, read) in reads.items()
+        }
+        for names in domains:
+            aligned = mode == "batch" or all(reads[name][1].source.bounded for name in names)
+            for name in names:
+                self.sources[name].aligned = aligned
+        self._domains = domains
+
+    # ------------------------------------------------------------------ what comes in
+
+    def offer(self, source: str, partition: str, chunk: Chunk) -> None:
+        """Rows that were read; they wait until they are admitted."""
+        found = self.sources[source]
+        try:
+            found.intakes[partition].offer(chunk)
+        except StreamlibError as error:
+            raise self._blamed(found, partition, error) from error.__cause__
+
+    def end(self, source: str, partition: str, now: float) -> None:
+        """Nothing more will be read from a partition."""
+        found = self.sources[source]
+        found.intakes[partition].end()
+        self._finish_if_ended(found, partition)
+        self._advance(found, now)
+
+    def step(self, limit: int, now: float, wall: int) -> int:
+        """Admit up to `limit` rows in every time domain and advance the watermarks; the rows admitted."""
+        rows = 0
+        for names in self._domains:
+            rows += self._step_domain([self.sources[name] for name in names], limit, now, wall)
+        return rows
+
+    def _step_domain(self, sources: list[SourceInput], limit: int, now: float, wall: int) -> int:
+        for source, partition in self._candidates(sources):
+            if source.intakes[partition].has_rows:
+                rows = self._admit(source, partition, limit, now, wall)
+                if rows:
+                    return rows
+                if source.aligned:
+                    raise InvariantError(
+                        f"partition {partition!r} of {source.name!r}, furthest behind, was told to wait",
+                        found=self.engine.story(),
+                    )
+            elif source.aligned:
+                return 0  # the others wait until this partition's rows are read
+        return 0
+
+    def _candidates(self, sources: list[SourceInput]) -> Iterator[tuple[SourceInput, str]]:
+        """Partitions that may enter, the one furthest behind first."""
+        found = [(s.behind(p), i, j, s, p) for i, s in enumerate(sources) for j, p in enumerate(s.intakes)]
+        for _, _, _, source, partition in sorted(found, key=lambda c: c[:3]):
+            if source.holds(partition):
+                yield source, partition
+
+    def _admit(self, source: SourceInput, partition: str, limit: int, now: float, wall: int) -> int:
+        intake = source.intakes[partition]
+        batch = intake.front(limit)
+        rows = batch.num_rows
+        if isinstance(source.watermarks, SourceWatermarks) and batch.event_time is not None:
+            try:
+                check_event_times(batch.event_time, source.read.max_ahead, wall)
+            except StreamlibError as error:
+                raise self._blamed(source, partition, error) from error.__cause__
+            rows = admit(
+                self.engine, source.name, source.watermarks, partition, batch.event_time, source.aligned
+            )
+        if not rows:
+            return 0
+        self._enter(source, partition, batch if rows == batch.num_rows else batch.slice(0, rows), now)
+        return rows
+
+    def _enter(self, source: SourceInput, partition: str, batch: Batch, now: float) -> None:
+        floor = source.intakes[partition].enter(batch.num_rows)
+        self.engine.push(source.name, batch)
+        if batch.event_time is not None:
+            newest = int(batch.event_time.max())
+            source.newest = max(source.newest, newest)
+            if isinstance(source.watermarks, SourceWatermarks):
+                source.watermarks.observe(partition, newest, now)
+            elif floor is not None:
+                source.watermarks.read_to(partition, floor)
+        self._finish_if_ended(source, partition)
+        self._advance(source, now)
+
+    def _finish_if_ended(self, source: SourceInput, partition: str) -> None:
+        if source.intakes[partition].ended:
+            source.watermarks.finish(partition)
+
+    def tick(self, now: float) -> None:
+        """Time passed: silent partitions become idle, and watermarks move without rows."""
+        for source in self.sources.values():
+            if isinstance(source.watermarks, SourceWatermarks):
+                source.watermarks.tick(now)
+                self._advance(source, now)
+
+    def finish(self) -> None:
+        """Close all windows, whatever the sources still hold; the job can't go on afterwards."""
+        for source in self.sources.values():
+            self.engine.advance(source.name, MAX_TIME)
+
+    def _advance(self, source: SourceInput, now: float) -> None:
+        marks = source.watermarks
+        watermark = marks.combine(now) if isinstance(marks, SourceWatermarks) else marks.combine()
+        self.engine.advance(source.name, watermark)
+
+    def _blamed(self, source: SourceInput, partition: str, error: StreamlibError) -> StreamlibError:
+        intake = source.intakes[partition]
+        error.add_note(f"reading partition {partition!r} after {intake.rows:,} rows that entered")
+        return source.bound.node.blame(error)
+
+    # ------------------------------------------------------------------ what is known
+
+    @property
+    def finished(self) -> bool:
+        """Whether every partition ended and all its rows entered."""
+        return all(i.ended for s in self.sources.values() for i in s.intakes.values())
+
+    @property
+    def rows(self) -> int:
+        """Rows that entered since the job began."""
+        return sum(i.rows for s in self.sources.values() for i in s.intakes.values())
+
+    @property
+    def newest(self) -> int:
+        """The largest event time that entered; `MIN_TIME` before the first."""
+        return max((s.newest for s in self.sources.values()), default=MIN_TIME)
+
+    @property
+    def watermark(self) -> int:
+        """The least watermark of the sources."""
+        marks = [self.engine.source_watermark(name) for name in self.sources]
+        return min(marks, default=MAX_TIME)
+
+    def take_written(self) -> list[tuple[str, Batch]]:
+        """What reached the sinks since the last call."""
+        return self.engine.take_written()
+
+    # ------------------------------------------------------------------ state
+
+    def capture(self) -> Captured:
+        """Everything a restart needs, as of now; call between steps only."""
+        return Captured(
+            {s.name: {p: i.snapshot() for p, i in s.intakes.items()} for s in self.sources.values()},
+            {s.name: {"marks": s.watermarks.snapshot(), "newest": s.newest} for s in self.sources.values()},
+            self.engine.snapshot(),
+            self.engine.versions(),
+        )
+
+    def restore(self, captured: Captured, now: float) -> None:
+        """Become what `capture` saw. Raises before anything changes if the flow does not fit."""
+        self.engine.check_versions(captured.versions)
+        for name, positions in captured.positions.items():
+            self._check_partitions(name, positions)
+        for name, source in self.sources.items():
+            for partition, position in captured.positions.get(name, {}).items():
+                if partition in source.intakes:
+                    source.intakes[partition].restore(position)
+            known = captured.watermarks.get(name)
+            if known is not None:
+                source.newest = known["newest"]
+                self._restore_marks(source, known["marks"], now)
+        marks = {
+            name: source.watermarks.combine(now)
+            if isinstance(source.watermarks, SourceWatermarks)
+            else source.watermarks.combine()
+            for name, source in self.sources.items()
+        }
+        self.engine.restore(captured.operators, marks)
+
+    def _restore_marks(self, source: SourceInput, marks: Json, now: float) -> None:
+        if isinstance(source.watermarks, SourceWatermarks):
+            source.watermarks.restore(marks, now)
+        else:
+            source.watermarks.restore(marks)
+
+    def _check_partitions(self, name: str, positions: Mapping[str, Json]) -> None:
+        if name not in self.sources:
+            raise SourceError(
+                f"the checkpoint has positions of a source {name!r} that the flow does not have",
+                expected=f"sources {', '.join(self.sources)}",
+                found=repr(name),
+                remedy="keep the source's name, or start anew with another state folder",
+            )
+        for partition, position in positions.items():
+            if partition not in self.sources[name].intakes and not position["ended"]:
+                raise SourceError(
+                    f"partition {partition!r} of source {name!r} is gone",
+                    expected=f"the rest of it, after {position['rows']:,} rows that were read",
+                    found=f"partitions {', '.join(self.sources[name].intakes) or 'none'}",
+                    remedy="put it back, or start anew with another state folder",
+                )
+
+
+def _source_input(
+    bound: BoundNode, read: Read, partitions: Sequence[str], mode: Mode, now: float
+) -> SourceInput:
+    times = EventTimes(read, bound.output_types[0].schema)
+    intakes = {partition: Intake(times) for partition in partitions}
+    marks: SourceWatermarks | FloorWatermarks
+    if mode == "batch":
+        marks = FloorWatermarks(list(partitions))
+    else:
+        # a source without event time has no rows to observe: its watermark moves at its end only
+        marks = SourceWatermarks(read.watermark or WatermarkStrategy(0), partitions, now)
+    return SourceInput(bound, read, intakes, marks, aligned=False)
+
+
+def _time_domains(flow: BoundFlow) -> list[list[str]]:
+    """The sources, together where some operator sees rows of both: they share their time."""
+    domains: list[set[str]] = [{name} for name in flow.reads()]
+    for bound in flow.nodes:
+        touched = [d for d in domains if d & bound.sources]
+        if len(touched) > 1:
+            domains = [d for d in domains if d not in touched] + [set().union(*touched)]
+    return [[name for name in flow.reads() if name in domain] for domain in domains]

@@ -1,0 +1,1 @@
+"""Keyed state: key groups (which worker owns which key) and the codec of state tables."""

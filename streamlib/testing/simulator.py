@@ -1,0 +1,241 @@
+"""A deterministic simulator: a flow under power cuts, replayed exactly from a seed.
+
+The same `Job` that runs on a real machine runs here in a world whose disk forgets what was not
+synced, whose clock is seeded, whose sources stutter, and which can end before any step. After each
+power cut a new attempt starts on what the disk kept. What is published in the end has to equal the
+output of a run that was never disturbed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from streamlib.core.contracts import Chunk, Clock, Disk, Pause, Source, SourceReader
+from streamlib.core.time import SECOND
+from streamlib.plan.flow import Flow
+from streamlib.runners.feeds import Feed
+from streamlib.runners.job import Job, JobOptions, JobResult
+from streamlib.runners.lanes import InlineLane, Lane
+from streamlib.testing.disk import SimDisk, SimulatedCrash
+
+MAX_ATTEMPTS = 20  # starts of one job: crashes are drawn for the first few, the rest must get through
+
+
+class SimClock:
+    """A clock that starts anywhere and moves a random bit every time it is read."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._seconds = chance.uniform(0, 1e6)
+        self._epoch = 1_700_000_000 * SECOND + chance.randrange(10**9) * SECOND
+
+    def now(self) -> int:
+        """Microseconds since the epoch."""
+        return self._epoch + round(self.monotonic() * SECOND)
+
+    def monotonic(self) -> float:
+        """Seconds; up to 20 ms pass with every look."""
+        self._seconds += self._chance.uniform(0, 0.02)
+        return self._seconds
+
+    def wait(self, seconds: float) -> None:
+        """That much time passes at once."""
+        self._seconds += seconds
+
+
+class Moments:
+    """Counts the moments at which the world can end, names each, and ends it at the chosen one."""
+
+    def __init__(self, crash_at: int | None) -> None:
+        self.crash_at = crash_at
+        self.names: list[str] = []
+        self.phase = "start"
+
+    def __call__(self, name: str) -> None:
+        """A moment of the current phase: the world ends before it, or goes on."""
+        self.names.append(f"{self.phase}: {name}")
+        if self.crash_at is not None and len(self.names) > self.crash_at:
+            raise SimulatedCrash(self.names[-1])
+
+    def on_disk(self, operation: str, path: str) -> None:
+        """The hook of `SimDisk`."""
+        folder = next((part for part in ("manifests", "data", "locks") if f"/{part}" in path), "output")
+        self(f"{operation} ({folder})")
+
+    @contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """Moments inside belong to `phase`."""
+        before, self.phase = self.phase, phase
+        yield
+        self.phase = before  # not after a crash: its name has to stay
+
+
+class _SimLane(InlineLane):
+    """Runs calls at once, as a phase of their own."""
+
+    def __init__(self, moments: Moments) -> None:
+        self._moments = moments
+
+    def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Run the call; the phase is called like it."""
+        with self._moments.during(call.__name__.strip("_")):
+            return super().submit(call, *args)
+
+
+class _SimFeed:
+    """A reader that has nothing for a while, now and then."""
+
+    def __init__(self, reader: SourceReader, chance: random.Random, moments: Moments) -> None:
+        self._reader = reader
+        self._chance = chance
+        self._moments = moments
+
+    def poll(self) -> Chunk | Pause:
+        """A chunk, unless the source stutters."""
+        self._moments("read")
+        return Pause.NOT_YET if self._chance.random() < 0.2 else self._reader.read()
+
+    def close(self) -> None:
+        """Close the reader."""
+        self._reader.close()
+
+
+class SimWorld:
+    """One attempt's world on a disk that outlives it."""
+
+    def __init__(self, disk: SimDisk, seed: int, moments: Moments) -> None:
+        self._chance = random.Random(seed)
+        self._moments = moments
+        self._clock = SimClock(self._chance)
+        self._disk = disk
+        disk.on_operation = moments.on_disk
+
+    @property
+    def disk(self) -> Disk:
+        """The simulated disk."""
+        return self._disk
+
+    @property
+    def clock(self) -> Clock:
+        """The simulated clock."""
+        return self._clock
+
+    def new_id(self) -> str:
+        """Hex digits from the seed."""
+        return f"{self._chance.getrandbits(64):016x}"
+
+    def lane(self, name: str) -> Lane:
+        """A lane that runs its calls at once."""
+        return _SimLane(self._moments)
+
+    def feed(self, source: Source, reader: SourceReader) -> Feed:
+        """A stuttering reader."""
+        return _SimFeed(reader, self._chance, self._moments)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+@dataclass
+class Outcome:
+    """What a simulated life of a job came to.
+
+    Attributes:
+        tables: by output folder, all rows that readers see at the end.
+        results: of the attempt that finished.
+        crashes: the names of the moments at which attempts ended.
+        crashed_after_commit: how many of them came after rows had been published.
+    """
+
+    tables: dict[str, pa.Table]
+    result: JobResult
+    crashes: list[str] = field(default_factory=list)
+    crashed_after_commit: int = 0
+
+
+def live(
+    make_flow: Callable[[int], Flow],
+    outputs: dict[str, pa.Schema],
+    seed: int,
+    *,
+    crashes: int,
+    interval: str = "100ms",
+) -> Outcome:
+    """Run a job to its end through `crashes` power cuts, all drawn from `seed`.
+
+    Args:
+        make_flow: the flow for an attempt, given the attempt's number: it may cut its input into
+            other chunks each time, but must read the same rows.
+        outputs: folders of the staged sinks, with the schemas of their rows.
+        seed: everything random comes from it.
+        crashes: how many attempts end early.
+        interval: the checkpoint interval, in simulated time.
+    """
+    chance = random.Random(seed)
+    disk = SimDisk()
+    names: list[str] = []
+    after_commit = 0
+    expected_moments = _moments_of(make_flow, seed, interval) if crashes else 0
+    for attempt in range(MAX_ATTEMPTS):
+        crash_at = _crash_point(chance, expected_moments) if len(names) < crashes else None
+        moments = Moments(crash_at)
+        try:
+            result = _attempt(make_flow(attempt), disk, chance.getrandbits(32), moments, interval)
+        except SimulatedCrash as crash:
+            names.append(str(crash))
+            disk.on_operation = lambda operation, path: None
+            after_commit += any(disk.list(folder) for folder in outputs)
+            disk.crash(chance)
+            continue
+        disk.on_operation = lambda operation, path: None
+        tables = {folder: published(disk, folder, schema) for folder, schema in outputs.items()}
+        return Outcome(tables, result, names, after_commit)
+    raise AssertionError(f"seed {seed}: no attempt of {MAX_ATTEMPTS} finished")
+
+
+def _attempt(flow: Flow, disk: SimDisk, seed: int, moments: Moments, interval: str) -> JobResult:
+    world = SimWorld(disk, seed, moments)
+    job = Job(flow, "streaming", JobOptions(state="/state", checkpoint_interval=interval), world)
+    job.start()
+    moments.phase = "run"
+    return job.run()
+
+
+def _moments_of(make_flow: Callable[[int], Flow], seed: int, interval: str) -> int:
+    """How many moments an undisturbed attempt has."""
+    moments = Moments(None)
+    _attempt(make_flow(0), SimDisk(), seed, moments, interval)
+    return len(moments.names)
+
+
+def _crash_point(chance: random.Random, moments: int) -> int:
+    """A moment to end at. Squared towards the end: most should come after the first commit."""
+    return int(moments * (1 - chance.random() ** 2 * 0.98))
+
+
+def published(disk: Disk, folder: str, schema: pa.Schema) -> pa.Table:
+    """All rows in the Parquet files of a folder, sorted by every column."""
+    import pyarrow.parquet as pq
+
+    tables = [
+        pq.read_table(pa.BufferReader(disk.read(f"{folder}/{name}"))) for name in disk.list(folder)
+    ]
+    table = pa.concat_tables(tables) if tables else schema.empty_table()
+    return table.sort_by([(name, "ascending") for name in table.schema.names])
+
+
+def crash_table(outcomes: list[Outcome]) -> str:
+    """How many crashes hit each step of the protocol, as text."""
+    counts = Counter(name for outcome in outcomes for name in outcome.crashes)
+    total, after = sum(counts.values()), sum(o.crashed_after_commit for o in outcomes)
+    lines = [f"{total} crashes in {len(outcomes)} lives, {after} of them after rows were published"]
+    lines += [f"  {count:5}  {name}" for name, count in sorted(counts.items())]
+    return "\n".join(lines)

@@ -1,0 +1,157 @@
+"""Which windows a row belongs to: pure functions over the numbers of time slices.
+
+Windows that overlap share slices: every window is a whole number of slices of length
+`gcd(size, slide)`, so a row is aggregated once, into its slice, and windows merge slices.
+Slices are named by a number, not by a time, so that nothing wraps near the limits of int64.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamlib.core.errors import DefinitionError
+from streamlib.core.time import MAX_TIME, Duration, Micros, clamp, duration, show_duration
+
+
+@dataclass(frozen=True)
+class SlidingWindow:
+    """Windows `[start, start + size)` for every `start = offset + n * slide`; made by `tumbling`, `sliding`.
+
+    All fields are microseconds. Divisions floor, so windows of negative times follow the same grid.
+    """
+
+    size: int
+    slide: int
+    offset: int = 0
+
+    @property
+    def slice_size(self) -> int:
+        """Length of a slice in microseconds."""
+        return math.gcd(self.size, self.slide)
+
+    def slices(self, times: Micros) -> Micros:
+        """The number of the slice of each time: `floor((time - offset) / slice_size)`."""
+        length = self.slice_size
+        shift = self.offset % length
+        numbers = times // length
+        if shift:
+            numbers -= (times - numbers * length) < shift
+        whole = self.offset // length
+        return numbers - whole if whole else numbers
+
+    def slice_start(self, number: int) -> int:
+        """First instant of a slice. Unbounded: may lie outside int64."""
+        return self.offset + number * self.slice_size
+
+    def windows_of(self, number: int) -> range:
+        """The numbers of the windows that hold a slice; window `n` starts at `offset + n * slide`."""
+        per_slide = self.slide // self.slice_size
+        per_window = self.size // self.slice_size
+        return range(-(-(number - per_window + 1) // per_slide), number // per_slide + 1)
+
+    def slices_of(self, window: int) -> range:
+        """The numbers of the slices of a window."""
+        first = window * (self.slide // self.slice_size)
+        return range(first, first + self.size // self.slice_size)
+
+    def start(self, window: int) -> int:
+        """First instant of a window, saturated to int64."""
+        return clamp(self.offset + window * self.slide)
+
+    def end(self, window: int) -> int:
+        """The instant at which a window is over (exclusive), saturated to int64."""
+        return clamp(self.offset + window * self.slide + self.size)
+
+    def end_after(self, time: int) -> int:
+        """The least end of any window above `time`: the next moment at which lateness can change."""
+        window = (time - self.offset - self.size) // self.slide + 1
+        return self.end(window)
+
+    def last_windows(self, times: Micros) -> Micros:
+        """The number of the last window that starts at or before each time (it may not reach the time)."""
+        return self.slices(times) // (self.slide // self.slice_size)
+
+    def windows_per_row(self) -> int:
+        """The most windows that a row can belong to."""
+        return -(-self.size // self.slide)
+
+    def ends(self, windows: Micros) -> Micros:
+        """`end` of many windows."""
+        limit = (MAX_TIME - self.offset - self.size) // self.slide
+        inside = np.clip(windows, -limit, limit)
+        ends = inside * self.slide + (self.offset + self.size)
+        for i in np.flatnonzero(inside != windows):  # only windows at the very ends of time
+            ends[i] = self.end(int(windows[i]))
+        return ends
+
+    def describe(self) -> str:
+        """The window on one line, as it is written."""
+        offset = f", offset {show_duration(self.offset)}" if self.offset else ""
+        if self.size == self.slide:
+            return f"tumbling {show_duration(self.size)}{offset}"
+        return f"sliding {show_duration(self.size)} every {show_duration(self.slide)}{offset}"
+
+
+def tumbling(size: Duration, *, offset: Duration = 0) -> SlidingWindow:
+    """Windows of length `size` that neither overlap nor leave gaps.
+
+    Args:
+        size: length, > 0.
+        offset: shifts the grid, which otherwise starts at the epoch; `>= 0` and `< size`.
+
+    Raises:
+        DefinitionError: not a duration, or out of range.
+
+    >>> tumbling("1h").describe()
+    'tumbling 1h'
+    """
+    return _checked(duration(size), duration(size), duration(offset))
+
+
+def sliding(size: Duration, *, every: Duration, offset: Duration = 0) -> SlidingWindow:
+    """Windows of length `size` that start `every` so often (hopping windows).
+
+    Args:
+        size: length, > 0.
+        every: distance between starts, > 0. Larger than `size` leaves gaps: rows in a gap belong
+            to no window.
+        offset: shifts the grid, which otherwise starts at the epoch; `>= 0` and `< every`.
+
+    Raises:
+        DefinitionError: not a duration, out of range, or so many slices a window that it could not run.
+
+    >>> sliding("3h", every="30min").describe()
+    'sliding 3h every 30min'
+    """
+    return _checked(duration(size), duration(every), duration(offset))
+
+
+MAX_SLICES = 100_000  # slices a window: a day of 1-second steps is 86,400
+
+
+def _checked(size: int, slide: int, offset: int) -> SlidingWindow:
+    if size <= 0 or slide <= 0:
+        raise DefinitionError(
+            "a window needs a length",
+            expected="a size (and `every`) of at least one microsecond",
+            found=f"size {show_duration(size)}, every {show_duration(slide)}",
+        )
+    if not 0 <= offset < slide:
+        raise DefinitionError(
+            "the offset does not fit the window",
+            expected=f"0 <= offset < {show_duration(slide)}",
+            found=show_duration(offset),
+            remedy="take it modulo the distance between windows",
+        )
+    window = SlidingWindow(size, slide, offset)
+    if size // window.slice_size > MAX_SLICES:
+        raise DefinitionError(
+            "this window would be cut into too many slices",
+            expected=f"at most {MAX_SLICES} slices of gcd(size, every) a window",
+            found=f"{size // window.slice_size} slices of {show_duration(window.slice_size)}",
+            remedy="choose a size that is a multiple of `every`",
+        )
+    return window
