@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streamlib.connectors import parquet
+from streamlib.connectors import parquet, parquet_statistics
 from streamlib.core.contracts import Chunk
 from streamlib.core.errors import DefinitionError, SourceError
 from streamlib.core.time import MAX_TIME
@@ -81,7 +81,7 @@ def test_relative_paths_start_at_the_working_directory(tmp_path, monkeypatch):
         ("dada/*.parquet", "did you mean 'data'"),
         ("data/x*.parquet", "no file matches"),
         ("empty", "no .parquet or .pq file in it"),
-        ("zzzzzz", "looked up from"),
+        ("zzzzzz", "check the path"),
     ],
 )
 def test_a_path_that_names_nothing_says_what_is_there(tmp_path, path, says):
@@ -95,6 +95,12 @@ def test_a_path_that_names_nothing_says_what_is_there(tmp_path, path, says):
         assert says in str(caught.value)
 
 
+def test_a_relative_path_that_names_nothing_says_where_it_was_looked_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match=f"looked up from {tmp_path}"):
+        parquet.source("zzzzzz").partitions()
+
+
 @pytest.mark.parametrize("path", [[], 3, [3], None])
 def test_what_is_no_path_is_refused_when_described(path):
     with pytest.raises(DefinitionError, match="not a path"):
@@ -106,7 +112,10 @@ def test_what_is_no_path_is_refused_when_described(path):
 
 def test_the_order_of_columns_metadata_and_nullability_do_not_matter(tmp_path):
     put(tmp_path / "a.parquet")
-    fields = [pa.field("price", pa.float64(), nullable=False), pa.field("id", pa.int64(), metadata={"a": "b"})]
+    fields = [
+        pa.field("price", pa.float64(), nullable=False),
+        pa.field("id", pa.int64(), metadata={"a": "b"}),
+    ]
     put(tmp_path / "b.parquet", pa.table({"price": [9.5], "id": [9]}, pa.schema(fields, {"c": "d"})))
     source = parquet.source(tmp_path)
     assert source.schema() == pa.schema({"id": pa.int64(), "price": pa.float64()})
@@ -197,17 +206,18 @@ def test_a_file_that_changes_while_it_is_read_stops_the_job_for_good(tmp_path, m
     reader.close()
 
 
-def test_damage_in_the_middle_of_a_file_is_an_error_and_no_end(tmp_path):
+def test_damage_in_the_middle_of_a_file_is_an_error_and_no_end(tmp_path, monkeypatch):
     path = put(tmp_path / "a.parquet", pa.table({"id": np.arange(10_000)}), row_group_size=5_000)
     content = bytearray(path.read_bytes())
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 5_000)
     offset = pq.read_metadata(path).row_group(1).column(0).dictionary_page_offset
     content[offset : offset + 40] = b"\xff" * 40
     path.write_bytes(content)
     reader = parquet.source(path).open("a.parquet", None, None)
+    reader.read()
     for _ in range(2):
         with pytest.raises(SourceError, match=r"a\.parquet' can't be read"):
-            for _ in range(3):
-                reader.read()
+            reader.read()
 
 
 def test_a_file_that_is_gone_at_a_restart_is_named(tmp_path):
@@ -263,6 +273,16 @@ def test_without_statistics_only_the_end_is_known(tmp_path, monkeypatch):
     column = pa.array([1, 2, 3, 4, 5, 6], pa.timestamp("us", "UTC"))
     found = floors(tmp_path, monkeypatch, column, write_statistics=False)
     assert found == [None] * 5 + [MAX_TIME]
+
+
+def test_a_group_without_statistics_hides_what_precedes_it(tmp_path, monkeypatch):
+    known = parquet_statistics._least_time
+    missing = iter([False, True, False])
+    monkeypatch.setattr(
+        parquet_statistics, "_least_time", lambda *group: None if next(missing) else known(*group)
+    )
+    found = floors(tmp_path, monkeypatch, pa.array([1, 2, 3, 4, 5, 6]))
+    assert found == [None, None, None, 5, 5, MAX_TIME]
 
 
 def test_other_encodings_of_time_have_no_floor(tmp_path, monkeypatch):

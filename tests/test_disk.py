@@ -7,7 +7,8 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.csv
@@ -217,33 +218,31 @@ time.sleep(60)
 """
 
 
-def _start_holder(path: str, how: str) -> tuple[subprocess.Popen, int]:
-    command = [sys.executable, "-c", _HOLD, path, how]
+@contextmanager
+def holder(path: str, how: str) -> Iterator[subprocess.Popen]:
+    """A process that holds the lock; with "fork" it also has a child, which lives to the end."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    return process, int(process.stdout.readline())
+    command = [sys.executable, "-c", _HOLD, path, how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        sleeper = int(process.stdout.readline())
+        try:
+            yield process
+        finally:
+            os.kill(sleeper, signal.SIGKILL)
+            process.kill()
 
 
-def test_a_killed_process_holds_no_lock(tmp_path):
+@pytest.mark.parametrize("how", ["alone", "fork"])
+def test_a_killed_process_holds_no_lock_even_if_a_forked_child_outlives_it(tmp_path, how):
     path = str(tmp_path / "lock")
-    process, _ = _start_holder(path, "alone")
-    assert LocalDisk().lock(path) is None
-    process.kill()
-    process.wait()
-    assert LocalDisk().lock(path) is not None
-
-
-def test_a_forked_child_that_outlives_its_parent_holds_no_lock(tmp_path):
-    path = str(tmp_path / "lock")
-    process, child = _start_holder(path, "fork")
-    try:
+    with holder(path, how) as process:
         assert LocalDisk().lock(path) is None
-        process.kill()
-        process.wait()
-        assert LocalDisk().lock(path) is not None
-    finally:
-        os.kill(child, signal.SIGKILL)
+        os.kill(process.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        lock = LocalDisk().lock(path)
+        assert lock is not None
+        lock.release()
 
 
 # --------------------------------------------------------------------------- lost power

@@ -65,7 +65,7 @@ def check_plain(what: str, value: Json) -> None:
 def _not_plain(what: str, found: str) -> TypeMismatchError:
     return TypeMismatchError(
         f"{what} can't be kept in a checkpoint",
-        expected="None, bool, int (64 bits), finite float, str, and lists and str-keyed dicts of these",
+        expected="None, bool, int, finite float, str, and lists and str-keyed dicts of these",
         found=found,
         remedy="convert it, for example tuples to lists and keys to str; large values belong in state tables",
     )

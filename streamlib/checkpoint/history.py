@@ -55,11 +55,6 @@ def check_history(layout: Layout, entries: Sequence[Entry]) -> None:
     for before, after in pairwise(entries):
         if before.number >= oldest and after.number != before.number + 1:
             raise damaged(layout.manifest(before.number + 1), "a manifest or stub", "no such file")
-    restored = [entry.restored_from for entry in entries if entry.restored_from is not None]
-    if restored and not manifests:
-        raise damaged(
-            layout.manifest(max(restored)), "the manifest that a later start restored", "no such file"
-        )
     _check_owners(layout, entries)
 
 

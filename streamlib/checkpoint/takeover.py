@@ -59,6 +59,8 @@ def _decide(disk: Disk, layout: Layout, clock: Clock, claim: Claim, numbers: lis
     if not numbers:
         return []
     newest = read_entry(disk, layout, numbers[-1])
+    if newest.attempt == claim.attempt:
+        raise holder.used_before(claim.attempt)
     if not claim.takeover and holder.stays_held(disk, layout, newest.attempt, clock):
         raise JobHeldError(
             f"the job in {layout.root} is running already; nothing was changed",

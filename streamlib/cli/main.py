@@ -16,7 +16,6 @@ import click
 from streamlib.cli.target import load_flow
 from streamlib.core.errors import DefinitionError, StreamlibError, TakenOverError
 from streamlib.core.time import duration
-from streamlib.plan.flow import Flow
 from streamlib.runners.job import DrainTimeoutError, Job, JobOptions, JobResult
 from streamlib.runners.launcher import check_bounded, quick_switching
 from streamlib.runners.progress import progress_to
@@ -27,10 +26,10 @@ from streamlib.runtime.pipeline import Mode
 FINISHED, FAILED, USAGE, NOT_STARTED, DRAIN_TIMED_OUT, TAKEN_OVER = range(6)
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[str]):
     name = "duration"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
             duration(value)
         except DefinitionError as error:
@@ -47,7 +46,9 @@ def main() -> None:
 def _job_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.argument("target", metavar="TARGET"),
-        click.option("--state", metavar="FOLDER", help="Folder of the job's state. Default: .streamlib/<flow>"),
+        click.option(
+            "--state", metavar="FOLDER", help="Folder of the job's state. Default: .streamlib/<flow>"
+        ),
         click.option(
             "--checkpoint-interval",
             type=_Duration(),
@@ -99,33 +100,38 @@ def _execute(target: str, mode: Mode, options: JobOptions, progress: str) -> Non
     try:
         flow = load_flow(target)
     except DefinitionError as error:
-        _exit(USAGE, error)
+        sys.exit(_refuse(error, USAGE))
     except Exception:
         traceback.print_exc()
         sys.exit(NOT_STARTED)
-    sys.exit(_run(flow, mode, options, progress))
-
-
-def _run(flow: Flow, mode: Mode, options: JobOptions, progress: str) -> int:
     job = Job(flow, mode, options, LocalWorld(), progress_to(sys.stderr, progress))
     with quick_switching(), draining_on_signals(job):
-        try:
-            if mode == "batch":
-                check_bounded(flow.bind())
-            job.start()
-        except StreamlibError as error:
-            _exit(TAKEN_OVER if isinstance(error, TakenOverError) else NOT_STARTED, error)
-        except AbortedError:
-            return _say("aborted before the start", FAILED)
-        try:
-            result = job.run()
-        except AbortedError:
-            return _say("aborted; the last completed checkpoint stands", FAILED)
-        except StreamlibError as error:
-            _exit(_failure(error), error)
-        except Exception:
-            traceback.print_exc()
-            return FAILED
+        sys.exit(_start(job) or _run(job))
+
+
+def _start(job: Job) -> int:
+    """Start the job; the exit code if it did not, else 0."""
+    try:
+        if job.mode == "batch":
+            check_bounded(job.flow.bind())
+        job.start()
+    except StreamlibError as error:
+        return _refuse(error, TAKEN_OVER if isinstance(error, TakenOverError) else NOT_STARTED)
+    except AbortedError:
+        return _say("aborted before the start", FAILED)
+    return 0
+
+
+def _run(job: Job) -> int:
+    try:
+        result = job.run()
+    except AbortedError:
+        return _say("aborted; the last completed checkpoint stands", FAILED)
+    except StreamlibError as error:
+        return _refuse(error, _failure(error))
+    except Exception:
+        traceback.print_exc()
+        return FAILED
     return _say(summary(result, job), FINISHED)
 
 
@@ -154,8 +160,7 @@ def _say(text: str, code: int) -> int:
     return code
 
 
-def _exit(code: int, error: StreamlibError) -> Any:
+def _refuse(error: StreamlibError, code: int) -> int:
     """One clear error, no traceback: the text says where, what, and what to do."""
     notes = getattr(error, "__notes__", [])
-    click.echo("\n".join([f"error: {error}", *(f"  note:     {note}" for note in notes)]), err=True)
-    sys.exit(code)
+    return _say("\n".join([f"error: {error}", *(f"  note:     {note}" for note in notes)]), code)

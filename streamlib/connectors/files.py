@@ -117,11 +117,12 @@ def _unreadable(error: OSError) -> None:
 
 
 def _nothing(given: str, found: str, hint: str | None = None) -> NoReturn:
+    from_here = "" if os.path.isabs(os.path.expanduser(given)) else f"; it is looked up from {os.getcwd()}"
     raise SourceError(
         f"there is nothing to read at {given!r}",
         expected="a file, a folder with files, or a glob that matches some",
         found=found,
-        remedy=hint or f"check the path; it is looked up from {os.getcwd()}",
+        remedy=hint or f"check the path and the names of the files{from_here}",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,8 @@ class MemorySource:
     Two are equal where partitions, schemas, rows and `chunk_rows` are (a NaN equals nothing, as in
     Arrow).
     """
+
+    immediate: ClassVar[bool] = True
 
     tables: tuple[tuple[str, pa.Table], ...]
     chunk_rows: int

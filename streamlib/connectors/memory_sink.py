@@ -91,7 +91,8 @@ class MemoryWriter:
         self._rows: list[pa.RecordBatch] = []
 
     def write(self, rows: pa.RecordBatch) -> None:
-        self._rows.append(rows)
+        if rows.num_rows:
+            self._rows.append(rows)
 
     def prepare(self, number: int) -> Json:
         if not self._rows:

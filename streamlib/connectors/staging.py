@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 from urllib.parse import quote
 
 from streamlib.core.contracts import DiskFile, SinkContext
@@ -23,19 +23,6 @@ from streamlib.core.errors import SinkError
 
 StagedFile = Mapping[str, Any]
 """One file of a pending commit: `staged` and `final` (names), `length` (bytes), `sha256` (hex)."""
-
-
-@runtime_checkable
-class Cleans(Protocol):
-    """Optional ability of a `SinkWriter` that leaves files behind when an attempt crashes."""
-
-    def clean(self, keep: set[str]) -> None:
-        """Remove what earlier attempts staged and no manifest names.
-
-        Call it after recovery has committed everything pending; `keep` are the `staged` names of
-        pending commits that are still to come.
-        """
-        ...
 
 
 class Staging:

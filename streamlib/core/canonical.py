@@ -12,22 +12,26 @@ from typing import Any
 import pyarrow as pa
 
 
-def canonical(value: object) -> object:
+def canonical(value: Any) -> object:
     """A nested tuple of plain values, equal for descriptions that mean the same.
 
     Functions are named `module:qualname` where that imports the very same function, else they are
     themselves only (by identity). A description may answer for itself with a method `canonical`.
     """
+    if isinstance(value, type):
+        return ("class", f"{value.__module__}.{value.__qualname__}")
     own = getattr(value, "canonical", None)
-    if own is not None and not isinstance(value, type):
+    if own is not None:
         return own()
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value):
         shown = tuple((f.name, canonical(getattr(value, f.name))) for f in fields(value) if f.compare)
         return (f"{type(value).__module__}.{type(value).__qualname__}", *shown)
     if isinstance(value, pa.Schema):
         return ("schema", tuple((f.name, str(f.type), f.nullable) for f in value))
     if isinstance(value, pa.DataType):
         return ("type", str(value))
+    if isinstance(value, pa.Table | pa.RecordBatch):
+        return ("rows", canonical(value.schema), _content(value))
     if isinstance(value, enum.Enum):
         return (type(value).__qualname__, value.name)
     if isinstance(value, Mapping):
@@ -37,6 +41,15 @@ def canonical(value: object) -> object:
     if callable(value):
         return ("function", function_id(value))
     return value
+
+
+def _content(rows: pa.Table | pa.RecordBatch) -> str:
+    """A hash of the rows: reads all of them, so it is asked for only where flows are compared."""
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return hashlib.sha256(sink.getvalue()).hexdigest()[:16]
 
 
 def function_id(function: Callable[..., Any]) -> str:

@@ -183,6 +183,9 @@ class Source(Protocol):
         bounded: whether every partition ends.
         replay: `replayable` reads the same rows from the same position again, `acknowledging`
             delivers again what was not acknowledged, `lossy` does neither.
+
+    A source whose readers never wait (rows in memory) may have an attribute `immediate = True`: it
+    is then read in the runner's own thread, where a background thread would only cost.
     """
 
     @property
@@ -260,6 +263,19 @@ class SinkWriter(Protocol):
 
     def close(self) -> None:
         """Release what is held and discard what was not prepared. Called once."""
+        ...
+
+
+@runtime_checkable
+class Cleans(Protocol):
+    """Optional ability of a `SinkWriter` that leaves files behind when an attempt crashes."""
+
+    def clean(self, keep: set[str]) -> None:
+        """Remove what earlier attempts staged and no manifest names.
+
+        Call it after recovery has committed everything pending; `keep` are the `staged` names of
+        pending commits that are still to come.
+        """
         ...
 
 

@@ -8,11 +8,12 @@ composition of transforms, for example by `toolz.compose_left`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 
 from streamlib.core.batch import schema_of
+from streamlib.core.contracts import OperatorSpec
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
 from streamlib.core.expressions import Expr, col
 from streamlib.core.where import caller
@@ -24,8 +25,19 @@ from streamlib.plan.stream import Handle, checked_name
 from streamlib.windows.assigners import SlidingWindow
 
 H = TypeVar("H", bound=Handle)
-Transform = Callable[[H], H]
 
+
+class Transform(Protocol):
+    """A function from a stream to a stream of the same kind of handle."""
+
+    def __call__(self, stream: H, /) -> H: ...
+
+
+def _then(spec: OperatorSpec, *others: Handle) -> Transform:
+    def apply(stream: H, /) -> H:
+        return stream.then(spec, *others)
+
+    return apply
 
 
 class WindowedStream(Generic[H]):
@@ -46,56 +58,51 @@ class WindowedStream(Generic[H]):
         return f"<{self.stream!r} in windows: {self.window.describe()}>"
 
 
-SchemaSpec = pa.Schema | Mapping[str, pa.DataType]
+SchemaSpec: TypeAlias = pa.Schema | Mapping[str, pa.DataType]
 
 
-def select(*columns: str | Expr, **named: str | Expr) -> Transform[H]:
+def select(*columns: str | Expr, **named: str | Expr) -> Transform:
     """Only these columns: names, expressions, and `name=expression`. Event times stay with the rows."""
-    spec = Select(_expressions(columns, named))
-    return lambda stream: stream.then(spec)
+    return _then(Select(_expressions(columns, named)))
 
 
-def with_columns(*columns: Expr, **named: str | Expr) -> Transform[H]:
+def with_columns(*columns: Expr, **named: str | Expr) -> Transform:
     """All columns, and these added, or put in the place of a column of the same name."""
-    spec = WithColumns(_expressions(columns, named))
-    return lambda stream: stream.then(spec)
+    return _then(WithColumns(_expressions(columns, named)))
 
 
-def filter(condition: Expr) -> Transform[H]:
+def filter(condition: Expr) -> Transform:
     """Only the rows for which `condition` is true; where it is null the row goes."""
-    spec = Filter(_expression(condition))
-    return lambda stream: stream.then(spec)
+    return _then(Filter(_expression(condition)))
 
 
-def split(condition: Expr) -> Callable[[H], tuple[H, H]]:
+def split(condition: Expr) -> Splitting:
     """Two streams: the rows for which `condition` is true, and the others (false or null)."""
     spec = Split(_expression(condition))
 
-    def apply(stream: H) -> tuple[H, H]:
+    def apply(stream: H, /) -> tuple[H, H]:
         yes = stream.then(spec)
         return yes, yes.output("rest")
 
     return apply
 
 
-def map(function: Callable[[Record], Record], *, schema: SchemaSpec) -> Transform[H]:
+def map(function: Callable[[Record], Record], *, schema: SchemaSpec) -> Transform:
     """One record in, one record out: `function` gets a dict and returns one with the columns of `schema`."""
-    spec = Map(_function(function), schema_of(schema))
-    return lambda stream: stream.then(spec)
+    return _then(Map(_function(function), schema_of(schema)))
 
 
-def map_batches(function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Transform[H]:
+def map_batches(function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Transform:
     """A function from one `pyarrow.RecordBatch` to another.
 
     The batch has the stream's columns and `__row__` (int32), the number of the row. A function that
     drops, adds or reorders rows names `__row__` in `schema` and returns it: event times follow it.
     Without it the row count must stay, and the order is trusted. `schema` defaults to the input's.
     """
-    spec = MapBatches(_function(function), None if schema is None else schema_of(schema))
-    return lambda stream: stream.then(spec)
+    return _then(MapBatches(_function(function), None if schema is None else schema_of(schema)))
 
 
-def key_by(*columns: str) -> Transform[H]:
+def key_by(*columns: str) -> Transform:
     """Key the stream by the values of columns. Nulls are a key of their own."""
     if not columns or not all(isinstance(c, str) for c in columns) or len(set(columns)) < len(columns):
         raise DefinitionError(
@@ -104,17 +111,33 @@ def key_by(*columns: str) -> Transform[H]:
             found=shown(columns),
             remedy="compute an expression with `with_columns` first, then name it",
         ).at("key_by", caller())
-    spec = KeyBy(columns)
-    return lambda stream: stream.then(spec)
+    return _then(KeyBy(columns))
 
 
-def union(*others: Handle) -> Transform[H]:
+def union(*others: Handle) -> Transform:
     """The rows of the stream and of `others`, which have the same columns."""
-    spec = Union()
-    return lambda stream: stream.then(spec, *others)
+    return _then(Union(), *others)
 
 
-def window(assigner: SlidingWindow, *, name: str | None = None) -> Callable[[H], WindowedStream[H]]:
+class Windowing(Protocol):
+    """A function that cuts a stream into windows."""
+
+    def __call__(self, stream: H, /) -> WindowedStream[H]: ...
+
+
+class Aggregating(Protocol):
+    """A function that makes results of windows."""
+
+    def __call__(self, windowed: WindowedStream[H], /) -> H: ...
+
+
+class Splitting(Protocol):
+    """A function from a stream to two."""
+
+    def __call__(self, stream: H, /) -> tuple[H, H]: ...
+
+
+def window(assigner: SlidingWindow, *, name: str | None = None) -> Windowing:
     """Cut the stream into windows; `aggregate` follows. `name` names the state in checkpoints."""
     if not isinstance(assigner, SlidingWindow):
         raise TypeMismatchError(
@@ -123,10 +146,14 @@ def window(assigner: SlidingWindow, *, name: str | None = None) -> Callable[[H],
             found=shown(assigner),
         ).at("window", caller())
     checked = None if name is None else checked_name(name, "window")
-    return lambda stream: WindowedStream(stream, assigner, checked)
+
+    def apply(stream: H, /) -> WindowedStream[H]:
+        return WindowedStream(stream, assigner, checked)
+
+    return apply
 
 
-def aggregate(**aggregates: Aggregate) -> Callable[[WindowedStream[H]], H]:
+def aggregate(**aggregates: Aggregate) -> Aggregating:
     """One row per key and window: the keys, `window_start`, `window_end`, and these aggregates by name."""
     if not aggregates or not all(isinstance(a, Aggregate) for a in aggregates.values()):
         raise DefinitionError(
@@ -136,7 +163,7 @@ def aggregate(**aggregates: Aggregate) -> Callable[[WindowedStream[H]], H]:
         ).at("aggregate", caller())
     pairs = tuple(aggregates.items())
 
-    def apply(windowed: WindowedStream[H]) -> H:
+    def apply(windowed: WindowedStream[H], /) -> H:
         if not isinstance(windowed, WindowedStream):
             raise TypeMismatchError(
                 "only a windowed stream can be aggregated",

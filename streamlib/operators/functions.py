@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from streamlib.core.batch import Batch
+from streamlib.core.canonical import function_id
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import StreamlibError, UserFunctionError, shown
 from streamlib.core.where import caller
-from streamlib.core.canonical import function_id
 
 ROW = "__row__"
 """The hidden column of `map_batches`: int32, the number of the row in the batch it got."""
@@ -159,7 +159,7 @@ class _MapBatches(Operator):
         )
 
 
-def _one_batch(returned: object, function: Callable[..., Any]) -> pa.RecordBatch:
+def _one_batch(returned: Any, function: Callable[..., Any]) -> pa.RecordBatch:
     if isinstance(returned, pa.Table):
         batches = returned.combine_chunks().to_batches()
         return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=returned.schema)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ DIRECT_FACTOR = 4  # cells a row that direct addressing may spend; more and zero
 _MAX_PRODUCT = 2**62
 
 
-class Groups(NamedTuple):
+@dataclass(frozen=True)
+class Groups:
     """Rows sorted into groups: the group of each row, how many there are, and a row of each."""
 
     codes: Codes

@@ -133,14 +133,10 @@ class PartialAggregator:
         return Partial(low, (), tuple(states))
 
     def _merge_sparse(self, partials: Sequence[Partial]) -> Partial:
-        keys = [
-            _concat([p.keys[i] for p in partials], dtype) for i, dtype in enumerate(self.key_types)
-        ]
+        keys = [_concat([p.keys[i] for p in partials], dtype) for i, dtype in enumerate(self.key_types)]
         states = [_concat([p.states[i] for p in partials], c.dtype) for i, c in enumerate(self.columns)]
         groups = group_rows(keys, len(states[0]))
-        merged = (
-            c.scatter(groups.codes, groups.count, s) for c, s in zip(self.columns, states, strict=True)
-        )
+        merged = (c.scatter(groups.codes, groups.count, s) for c, s in zip(self.columns, states, strict=True))
         return Partial(None, tuple(take_rows(k, groups.first) for k in keys), tuple(merged))
 
     def sparse(self, partial: Partial) -> Partial:

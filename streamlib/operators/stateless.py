@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from streamlib.core.batch import Batch, Column, as_numpy
+from streamlib.core.batch import Batch, Column, as_arrow, as_numpy
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError
 from streamlib.core.expressions import Bound, Expr, bind, output_name
@@ -74,7 +74,9 @@ class WithColumns(OperatorSpec):
         (out,) = self.bind(inputs)
         computed = {output_name(e): bind(e, inputs[0]) for e in self.expressions}
         kept = inputs[0].schema
-        columns = [computed.get(f.name, kept.get_field_index(f.name)) for f in out.schema]
+        columns: list[Bound | int] = [
+            computed[f.name] if f.name in computed else kept.get_field_index(f.name) for f in out.schema
+        ]
         return _Projection(out.schema, columns)
 
     def describe(self) -> str:
@@ -150,7 +152,9 @@ class _Filter(Operator):
     def _mask(self, batch: Batch) -> np.ndarray:
         condition = self._condition.evaluate(batch)
         mask = as_numpy(condition)
-        return mask if mask is not None else condition.fill_null(False).to_numpy(zero_copy_only=False)
+        return (
+            mask if mask is not None else as_arrow(condition).fill_null(False).to_numpy(zero_copy_only=False)
+        )
 
 
 @dataclass(frozen=True, eq=False)

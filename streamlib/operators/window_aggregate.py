@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from streamlib.core.batch import Batch, Column, as_arrow, concat_batches
+from streamlib.core.canonical import canonical
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.errors import DefinitionError, EventTimeError, UnknownColumnError
 from streamlib.core.time import MIN_TIME, Micros
 from streamlib.operators.aggregates import Aggregate, BoundAggregate
 from streamlib.operators.partials import Partial, PartialAggregator
-from streamlib.core.canonical import canonical
 from streamlib.state.key_groups import key_groups
 from streamlib.windows.assigners import SlidingWindow
 
@@ -90,9 +90,7 @@ def _distinct(fields: list[pa.Field]) -> pa.Schema:
 class WindowAggregateOperator(Operator):
     """Keeps partials by slice; a window that fires merges the slices it covers."""
 
-    def __init__(
-        self, spec: WindowAggregate, stream: StreamType, out: pa.Schema, missed: pa.Schema
-    ) -> None:
+    def __init__(self, spec: WindowAggregate, stream: StreamType, out: pa.Schema, missed: pa.Schema) -> None:
         self._window = spec.window
         self._stream = stream
         self._out = out

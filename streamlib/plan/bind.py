@@ -115,7 +115,9 @@ def _unique_id(node: Node, above: list[BoundNode], ids: set[str]) -> str:
         wished = node.name
     else:
         roots = sorted({_state_root(b) for b in above})
-        wished = "+".join([*roots, node.spec.kind] if roots else [node.spec.kind]).replace("+", ".", len(roots))
+        wished = "+".join([*roots, node.spec.kind] if roots else [node.spec.kind]).replace(
+            "+", ".", len(roots)
+        )
     unique, n = wished, 1
     while unique in ids:
         n += 1

@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from streamlib.core.canonical import fingerprint
 from streamlib.core.contracts import Sink, Source
 from streamlib.core.errors import DefinitionError, did_you_mean
 from streamlib.core.where import caller
 from streamlib.plan.bind import BoundFlow, bind_flow, ordered, rewritten
-from streamlib.core.canonical import fingerprint
 from streamlib.plan.explain import explain_flow
 from streamlib.plan.guarantee import Guarantee, guarantee_of
 from streamlib.plan.launch import launcher

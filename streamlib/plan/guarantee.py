@@ -35,13 +35,11 @@ class Guarantee:
 
 def guarantee_of(flow: BoundFlow) -> Guarantee:
     """The guarantee of the whole flow: that of its weakest end."""
-    ends: list[tuple[Level, str]] = [
-        (_SOURCES[read.source.replay], f"source {name!r}, which is {read.source.replay}")
-        for name, (_, read) in flow.reads().items()
-    ]
-    ends += [
-        (_SINKS[write.sink.delivery], f"sink {name!r}, which is {write.sink.delivery.replace('_', '-')}")
-        for name, (_, write) in flow.writes().items()
-    ]
+    ends: list[tuple[Level, str]] = []
+    for name, (_, read) in flow.reads().items():
+        ends.append((_SOURCES[read.source.replay], f"source {name!r}, which is {read.source.replay}"))
+    for name, (_, write) in flow.writes().items():
+        delivery = write.sink.delivery
+        ends.append((_SINKS[delivery], f"sink {name!r}, which is {delivery.replace('_', '-')}"))
     level, weakest = min(ends, key=lambda end: _RANK[end[0]])
     return Guarantee(level, None if level == "exactly-once" else weakest)

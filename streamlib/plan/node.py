@@ -9,12 +9,12 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from streamlib.core.canonical import Value, canonical, function_id, import_name
 from streamlib.core.contracts import OperatorSpec, Sink, Source, StreamType
 from streamlib.core.errors import EventTimeError, NotPicklableError, StreamlibError
 from streamlib.core.expressions import Expr, bind, columns
 from streamlib.core.time import naive_without_tz, show_duration, timestamp_type
 from streamlib.core.watermarks import WatermarkStrategy
-from streamlib.core.canonical import Value, canonical, function_id, import_name
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Self
 
+from streamlib.core.canonical import fingerprint
 from streamlib.core.contracts import OperatorSpec, Sink
 from streamlib.core.errors import DefinitionError
 from streamlib.core.where import caller
-from streamlib.core.canonical import fingerprint
 from streamlib.plan.node import Node, Port, Write
 
 

@@ -74,9 +74,7 @@ class Checkpointer:
         """Start a checkpoint of `captured`; everything the captured steps wrote is in the lanes already."""
         assert self._current is None, "one checkpoint in flight"
         number = self._store.next_number
-        prepared = {
-            name: sink.lane.submit(sink.writer.prepare, number) for name, sink in self._sinks.items()
-        }
+        prepared = {name: sink.lane.submit(sink.writer.prepare, number) for name, sink in self._sinks.items()}
         self._current = InFlight(number, captured, finished, prepared)
 
     def poll(self) -> None:

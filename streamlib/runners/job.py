@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from streamlib.checkpoint.manifest import Manifest
 from streamlib.checkpoint.store import StateStore
-from streamlib.core.contracts import SinkContext, SinkWriter
+from streamlib.core.contracts import Cleans, SinkContext, SinkWriter
 from streamlib.core.errors import StateError, StateIncompatibleError, StreamlibError
 from streamlib.core.time import Duration, duration, show_duration
 from streamlib.plan.bind import BoundFlow
@@ -23,6 +23,7 @@ from streamlib.runners.world import World
 from streamlib.runtime.pipeline import Captured, Mode
 
 Outcome = Literal["finished", "drained", "already finished"]
+CHECKPOINT_LANE = "checkpoint"
 IDLE_WAIT = 0.05  # seconds: how long a loop with nothing to do sleeps unless woken
 LANE_TIMEOUT = 5.0  # seconds a lane gets to end after a failure
 
@@ -146,7 +147,7 @@ class Job:
         self._driver = Driver(bound, self.mode, self._world)
         attempt = self._world.new_id()
         self._store = StateStore(self.state, self._world.disk, self._world.clock, attempt)
-        new_job = f"{self.flow.name}-{self._world.new_id()[:6]}"
+        new_job = f"{self.flow.name}_{self._world.new_id()[:6]}"
         restored = self._store.open(flow=self.flow.name, new_job=new_job, takeover=self.options.takeover)
         self.job = restored.job
         self._manifest = restored.manifest
@@ -163,7 +164,7 @@ class Job:
         writers = self._open_sinks(bound, attempt)
         self._finish_commits(writers)
         self._sinks = {name: SinkLane(w, self._world.lane(name)) for name, w in writers.items()}
-        lane = self._world.lane("checkpoint")
+        lane = self._world.lane(CHECKPOINT_LANE)
         self._lanes = [*(sink.lane for sink in self._sinks.values()), lane]
         last_number = manifest.number if manifest is not None else 0
         self._checkpointer = Checkpointer(self._store, lane, self._sinks, last_number)
@@ -178,9 +179,7 @@ class Job:
     def _open_sinks(self, bound: BoundFlow, attempt: str) -> dict[str, SinkWriter]:
         writers = {}
         for name, (bound_node, write) in bound.writes().items():
-            context = SinkContext(
-                self.job, name, attempt, bound_node.input_types[0].schema, self._world.disk
-            )
+            context = SinkContext(self.job, name, attempt, bound_node.input_types[0].schema, self._world.disk)
             writers[name] = _open_sink(bound_node.node, write, context)
             self._check_not_behind(name, writers[name])
         return writers
@@ -209,6 +208,9 @@ class Job:
             for commit in list(commits):
                 writers[name].commit(commit.number, commit.value)
                 self._store.acknowledge(name, commit.number)
+        for writer in writers.values():
+            if isinstance(writer, Cleans):
+                writer.clean(set())
 
     # ------------------------------------------------------------------ run
 
@@ -281,7 +283,11 @@ class Job:
         self._changed = self._changed or rows > 0
         self._checkpointer.poll()
         now = clock.monotonic()
-        if self._changed and not self._checkpointer.in_flight and now - self._last_checkpoint >= self._interval:
+        if (
+            self._changed
+            and not self._checkpointer.in_flight
+            and now - self._last_checkpoint >= self._interval
+        ):
             self._begin_checkpoint(finished=False)
         self._progress.update(self.stats())
         if not rows:

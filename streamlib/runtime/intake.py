@@ -88,7 +88,7 @@ class Intake:
         skipped = min(self._skip, batch.num_rows)
         self._skip -= skipped
         if skipped == batch.num_rows:
-            self._at, self._entered_of_front = chunk.next_position, 0
+            self._at, self._entered_of_front = chunk.next_position, self._skip
             return
         if skipped:
             batch = batch.slice(skipped, batch.num_rows)
@@ -101,7 +101,8 @@ class Intake:
 
     def front(self, limit: int) -> Batch:
         """The next rows: small chunks together, up to `limit` rows, at least those of one chunk's rest."""
-        batches, rows = [], 0
+        batches: list[Batch] = []
+        rows = 0
         for waiting in self._waiting:
             if batches and rows + waiting.batch.num_rows > limit:
                 break

@@ -84,7 +84,8 @@ class Pipeline:
         domains = _time_domains(flow)
         reads = flow.reads()
         self.sources = {
-            name: _source_input(bound, read, partitions[name], mode, now) for name, (bound, read) in reads.items()
+            name: _source_input(bound, read, partitions[name], mode, now)
+            for name, (bound, read) in reads.items()
         }
         for names in domains:
             aligned = mode == "batch" or all(reads[name][1].source.bounded for name in names)

@@ -135,9 +135,8 @@ def _hash_arrow(column: pa.Array) -> Hashes:
 def _hash_dictionary(column: pa.DictionaryArray) -> Hashes:
     if len(column.dictionary) > len(column):  # a slice of something large: most values are not in it
         return _hash_arrow(column.dictionary_decode())
-    if not len(column):
-        return np.empty(0, np.uint64)
-    hashes = _hash_arrow(column.dictionary).take(column.indices.fill_null(0).to_numpy(zero_copy_only=False))
+    by_code = np.append(_hash_arrow(column.dictionary), _NULL)  # never empty, so that code 0 can be taken
+    hashes = by_code.take(column.indices.fill_null(0).to_numpy(zero_copy_only=False))
     if column.indices.null_count:
         hashes[column.indices.is_null().to_numpy(zero_copy_only=False)] = _NULL
     return hashes

@@ -22,10 +22,13 @@ from streamlib.core.contracts import Chunk, Clock, Disk, Pause, Source, SourceRe
 from streamlib.core.time import SECOND
 from streamlib.plan.flow import Flow
 from streamlib.runners.feeds import Feed
-from streamlib.runners.job import Job, JobOptions, JobResult
+from streamlib.runners.job import CHECKPOINT_LANE, Job, JobOptions, JobResult
 from streamlib.runners.lanes import InlineLane, Lane
 from streamlib.testing.disk import SimDisk, SimulatedCrash
 
+COMMITTED = "sink commit: sync_dir (output)"
+"""The moment by which the first rows are published."""
+FOLDERS = ("manifests", "data", "locks", "state")
 MAX_ATTEMPTS = 20  # starts of one job: crashes are drawn for the first few, the rest must get through
 
 
@@ -63,11 +66,17 @@ class Moments:
         """A moment of the current phase: the world ends before it, or goes on."""
         self.names.append(f"{self.phase}: {name}")
         if self.crash_at is not None and len(self.names) > self.crash_at:
-            raise SimulatedCrash(self.names[-1])
+            raise SimulatedCrash(self.crashed_at)
+
+    @property
+    def crashed_at(self) -> str:
+        """The name of the moment at which the world ended; what was tried afterwards did not happen."""
+        assert self.crash_at is not None
+        return self.names[self.crash_at]
 
     def on_disk(self, operation: str, path: str) -> None:
         """The hook of `SimDisk`."""
-        folder = next((part for part in ("manifests", "data", "locks") if f"/{part}" in path), "output")
+        folder = next((part for part in FOLDERS if f"/{part}" in path), "output")
         self(f"{operation} ({folder})")
 
     @contextmanager
@@ -81,12 +90,13 @@ class Moments:
 class _SimLane(InlineLane):
     """Runs calls at once, as a phase of their own."""
 
-    def __init__(self, moments: Moments) -> None:
+    def __init__(self, moments: Moments, owner: str) -> None:
         self._moments = moments
+        self._owner = owner
 
     def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run the call; the phase is called like it."""
-        with self._moments.during(call.__name__.strip("_")):
+        with self._moments.during(f"{self._owner} {call.__name__.strip('_')}"):
             return super().submit(call, *args)
 
 
@@ -134,7 +144,7 @@ class SimWorld:
 
     def lane(self, name: str) -> Lane:
         """A lane that runs its calls at once."""
-        return _SimLane(self._moments)
+        return _SimLane(self._moments, "store" if name == CHECKPOINT_LANE else "sink")
 
     def feed(self, source: Source, reader: SourceReader) -> Feed:
         """A stuttering reader."""
@@ -150,13 +160,13 @@ class Outcome:
 
     Attributes:
         tables: by output folder, all rows that readers see at the end.
-        results: of the attempt that finished.
+        result: of the attempt that finished.
         crashes: the names of the moments at which attempts ended.
         crashed_after_commit: how many of them came after rows had been published.
     """
 
     tables: dict[str, pa.Table]
-    result: JobResult
+    result: JobResult | None
     crashes: list[str] = field(default_factory=list)
     crashed_after_commit: int = 0
 
@@ -167,7 +177,7 @@ def live(
     seed: int,
     *,
     crashes: int,
-    interval: str = "100ms",
+    interval: str = "250ms",
 ) -> Outcome:
     """Run a job to its end through `crashes` power cuts, all drawn from `seed`.
 
@@ -181,24 +191,29 @@ def live(
     """
     chance = random.Random(seed)
     disk = SimDisk()
-    names: list[str] = []
-    after_commit = 0
-    expected_moments = _moments_of(make_flow, seed, interval) if crashes else 0
+    outcome = Outcome({}, None)
+    moments_before = _undisturbed_moments(make_flow, seed, interval) if crashes else []
     for attempt in range(MAX_ATTEMPTS):
-        crash_at = _crash_point(chance, expected_moments) if len(names) < crashes else None
+        crash_at = None
+        if len(outcome.crashes) < crashes:
+            crash_at = _crash_point(chance, moments_before, first=not outcome.crashes)
         moments = Moments(crash_at)
         try:
-            result = _attempt(make_flow(attempt), disk, chance.getrandbits(32), moments, interval)
-        except SimulatedCrash as crash:
-            names.append(str(crash))
-            disk.on_operation = lambda operation, path: None
-            after_commit += any(disk.list(folder) for folder in outputs)
+            outcome.result = _attempt(make_flow(attempt), disk, seed + attempt, moments, interval)
+        except SimulatedCrash:
+            disk.on_operation = _unwatched
+            outcome.crashes.append(moments.crashed_at)
+            outcome.crashed_after_commit += any(disk.list(folder) for folder in outputs)
             disk.crash(chance)
             continue
-        disk.on_operation = lambda operation, path: None
-        tables = {folder: published(disk, folder, schema) for folder, schema in outputs.items()}
-        return Outcome(tables, result, names, after_commit)
+        disk.on_operation = _unwatched
+        outcome.tables = {folder: published(disk, folder, schema) for folder, schema in outputs.items()}
+        return outcome
     raise AssertionError(f"seed {seed}: no attempt of {MAX_ATTEMPTS} finished")
+
+
+def _unwatched(operation: str, path: str) -> None:
+    """The hook of a disk that is only looked at."""
 
 
 def _attempt(flow: Flow, disk: SimDisk, seed: int, moments: Moments, interval: str) -> JobResult:
@@ -209,25 +224,36 @@ def _attempt(flow: Flow, disk: SimDisk, seed: int, moments: Moments, interval: s
     return job.run()
 
 
-def _moments_of(make_flow: Callable[[int], Flow], seed: int, interval: str) -> int:
-    """How many moments an undisturbed attempt has."""
+def _undisturbed_moments(make_flow: Callable[[int], Flow], seed: int, interval: str) -> list[str]:
     moments = Moments(None)
     _attempt(make_flow(0), SimDisk(), seed, moments, interval)
-    return len(moments.names)
+    return moments.names
 
 
-def _crash_point(chance: random.Random, moments: int) -> int:
-    """A moment to end at. Squared towards the end: most should come after the first commit."""
-    return int(moments * (1 - chance.random() ** 2 * 0.98))
+def _crash_point(chance: random.Random, moments: list[str], first: bool) -> int:
+    """The index of a moment to end at: any step of the protocol is as likely as any other.
+
+    Three in four come after the first commit. Later attempts have less left to do, so they end in
+    the first half of an undisturbed run.
+    """
+    if not first:
+        return _crash_point_of_any_step(chance, moments[: len(moments) // 2])
+    if chance.random() < 0.75 and COMMITTED in moments:
+        skipped = moments.index(COMMITTED)
+        return skipped + _crash_point_of_any_step(chance, moments[skipped:])
+    return _crash_point_of_any_step(chance, moments)
+
+
+def _crash_point_of_any_step(chance: random.Random, moments: list[str]) -> int:
+    step = chance.choice(sorted(set(moments)))
+    return chance.choice([i for i, name in enumerate(moments) if name == step])
 
 
 def published(disk: Disk, folder: str, schema: pa.Schema) -> pa.Table:
     """All rows in the Parquet files of a folder, sorted by every column."""
     import pyarrow.parquet as pq
 
-    tables = [
-        pq.read_table(pa.BufferReader(disk.read(f"{folder}/{name}"))) for name in disk.list(folder)
-    ]
+    tables = [pq.read_table(pa.BufferReader(disk.read(f"{folder}/{name}"))) for name in disk.list(folder)]
     table = pa.concat_tables(tables) if tables else schema.empty_table()
     return table.sort_by([(name, "ascending") for name in table.schema.names])
 

@@ -24,6 +24,9 @@ class RowsStep:
 
     data: pa.RecordBatch | Sequence[Record]
 
+    def __hash__(self) -> int:  # batches can't be hashed; equal ones have as many rows
+        return hash(len(self.data))
+
 
 @dataclass(frozen=True)
 class PauseStep:

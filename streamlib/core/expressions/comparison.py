@@ -42,10 +42,10 @@ def bind_comparison(expr: Binary, left: Node, right: Node) -> Node:
     if Family.OTHER in kinds:
         remedy = "map a function over the rows that compares them"
         raise unsupported(expr, "numbers, text, bytes, bools, or moments", *found, remedy=remedy)
-    if is_null_literal(left) or is_null_literal(right) or family(target) is Family.NULL:
-        return all_null(pa.bool_())
     if mixed_signs:
         return apply(NumpyOnly(COMPARISONS[expr.operator][0]), left, right, pa.bool_())
+    if is_null_literal(left) or is_null_literal(right) or family(target) is Family.NULL:
+        return all_null(pa.bool_())
     if _word_against_constant(left, right):
         return apply(CompareWords(COMPARISONS[expr.operator][1], target), left, right, pa.bool_())
     left, right = coerced(left, target, expr), coerced(right, target, expr)

@@ -24,6 +24,14 @@ def first_failing_row(attempt: Callable[[int, int], object], rows: int) -> int:
     return start
 
 
+def python_value(scalar: pa.Scalar) -> object:
+    """The value for an error message; moments that Python's types can't hold as ticks."""
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        return f"{scalar.value} {scalar.type.unit}"
+
+
 def overflow(expr: Expr, dtype: pa.DataType, row: int, *operands: object) -> ArithmeticOverflowError:
     """The error for an exact result that leaves `dtype`."""
     least, most = integer_range(dtype)
@@ -31,8 +39,16 @@ def overflow(expr: Expr, dtype: pa.DataType, row: int, *operands: object) -> Ari
         f"{shown(expr)} overflows {type_text(dtype)}",
         expected=f"a result from {least} to {most}",
         found=f"the operands {' and '.join(map(str, operands))} in row {row} of the batch",
-        remedy="cast to a wider type first, for example .cast(pa.int64()) or .cast(pa.float64())",
+        remedy=_overflow_remedy(dtype),
     )
+
+
+def _overflow_remedy(dtype: pa.DataType) -> str:
+    if family(dtype) is not Family.INT:
+        return "filter such rows out first, or guard them with sl.when(…).then(…)"
+    if dtype.bit_width == 64:
+        return "compute in floats or decimals: .cast(pa.float64()), .cast(pa.decimal128(19))"
+    return "compute in a wider type: .cast(pa.int64())"
 
 
 def out_of_range(expr: Expr, dtype: pa.DataType, row: int, value: object) -> ArithmeticOverflowError:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from streamlib.core.errors import ArithmeticOverflowError
 from streamlib.core.expressions.ast import Expr
-from streamlib.core.expressions.failures import first_failing_row, overflow
+from streamlib.core.expressions.failures import first_failing_row, overflow, python_value
 from streamlib.core.expressions.types import integer_range
 from streamlib.core.expressions.values import (
     Constant,
@@ -33,9 +33,13 @@ ArrowValue: TypeAlias = pa.Array | pa.Scalar
 
 
 class Kernel(Protocol):
-    """Computes a result from two operands, of which at most one is a constant."""
+    """Computes a result from two operands, of which at most one is a constant.
 
-    def __call__(self, left: Value, right: Value) -> Value: ...
+    `out`, one of the operands, may be overwritten with the result. Allocating a vector costs more
+    than computing it: fresh memory has to be mapped page by page.
+    """
+
+    def __call__(self, left: Value, right: Value, out: Vector | None) -> Value: ...
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,10 @@ class Elementwise:
     arrow: Callable[..., Any]
     dtype: pa.DataType
 
-    def __call__(self, left: Value, right: Value) -> Value:
+    def __call__(self, left: Value, right: Value, out: Vector | None) -> Value:
         a, b = vector(left), vector(right)
         if a is not None and b is not None:
-            return self.numpy(a, b)
+            return self.numpy(a, b, out=out)
         return self.arrow(to_arrow(left, self.dtype), to_arrow(right, self.dtype))
 
 
@@ -60,11 +64,11 @@ class Logic:
     numpy: Any
     arrow: Callable[..., Any]
 
-    def __call__(self, left: Value, right: Value) -> Value:
+    def __call__(self, left: Value, right: Value, out: Vector | None) -> Value:
         if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
             a, b = vector(left), vector(right)
             if a is not None and b is not None:
-                return self.numpy(a, b)
+                return self.numpy(a, b, out=out)
         return self.arrow(to_arrow(left, pa.bool_()), to_arrow(right, pa.bool_()))
 
 
@@ -76,7 +80,7 @@ class ArrowOnly:
     left: pa.DataType
     right: pa.DataType
 
-    def __call__(self, left: Value, right: Value) -> Value:
+    def __call__(self, left: Value, right: Value, out: Vector | None) -> Value:
         return self.arrow(to_arrow(left, self.left), to_arrow(right, self.right))
 
 
@@ -86,8 +90,8 @@ class NumpyOnly:
 
     numpy: Any
 
-    def __call__(self, left: Value, right: Value) -> Value:
-        return with_nulls_of((left, right), self.numpy(raw_vector(left), raw_vector(right)))
+    def __call__(self, left: Value, right: Value, out: Vector | None) -> Value:
+        return with_nulls_of((left, right), self.numpy(raw_vector(left), raw_vector(right), out=out))
 
 
 @dataclass(frozen=True)
@@ -104,10 +108,10 @@ class CheckedInt:
     dtype: pa.DataType
     result: pa.DataType
 
-    def __call__(self, left: Value, right: Value) -> Value:
+    def __call__(self, left: Value, right: Value, out: Vector | None) -> Value:
         a, b = vector(left), vector(right)
         if a is not None and b is not None and self._fits(a, b):
-            return self.numpy(a, b)
+            return self.numpy(a, b, out=out)
         x, y = to_arrow(left, self.dtype), to_arrow(right, self.dtype)
         try:
             return self.arrow(x, y)
@@ -139,7 +143,7 @@ class IntDivision:
     dtype: pa.DataType
     result: pa.DataType
 
-    def __call__(self, left: Value, right: Value) -> Value:
+    def __call__(self, left: Value, right: Value, out: Vector | None) -> Value:
         a, b = raw_vector(left), raw_vector(right)
         result = with_nulls_of((left, right), self.numpy(a, b), None if b.ndim == 0 else b == 0)
         if self.numpy is np.floor_divide:
@@ -169,9 +173,8 @@ class CompareWords:
     arrow: Callable[..., Any]
     dtype: pa.DataType
 
-    def __call__(self, left: Value, right: Value) -> Value:
-        encoded = right if isinstance(left, Constant) else left
-        assert isinstance(encoded, pa.DictionaryArray)
+    def __call__(self, left: Value, right: Value, out: Vector | None) -> Value:
+        encoded: Any = right if isinstance(left, Constant) else left
         if len(encoded.dictionary) > len(encoded):  # a small slice of a batch with many words
             words, indices = encoded.cast(self.dtype), None
         else:
@@ -221,4 +224,4 @@ def _rows(value: ArrowValue, start: int, stop: int) -> ArrowValue:
 
 
 def _cell(value: ArrowValue, row: int) -> object:
-    return (value[row] if isinstance(value, pa.Array) else value).as_py()
+    return python_value(value[row] if isinstance(value, pa.Array) else value)

@@ -36,11 +36,18 @@ def normalised(value: object) -> LiteralValue:
     Raises `TypeMismatchError` for other values, and for those that no Arrow type holds.
     """
     try:
-        plain = _plain(value.item() if isinstance(value, np.generic) else value)
+        plain = _plain(_python_scalar(value) if isinstance(value, np.generic) else value)
         pa.scalar(plain, literal_type(plain))
     except (pa.ArrowException, OverflowError, UnicodeError, TypeError) as problem:
         raise _not_a_literal(value, str(problem)) from None
     return plain
+
+
+def _python_scalar(value: np.generic) -> object:
+    item = value.item()
+    if isinstance(value, np.datetime64 | np.timedelta64) and isinstance(item, int):
+        raise TypeError(f"a {value.dtype} is finer or longer than Python's own types")
+    return item
 
 
 def _plain(value: object) -> LiteralValue:
@@ -130,8 +137,10 @@ def _wide_enough(value: LiteralValue, candidate: pa.DataType) -> pa.DataType:
 
 def literal_array(value: LiteralValue, dtype: pa.DataType) -> pa.Array:
     """One row of `dtype`. Raises `pa.ArrowInvalid` where the value does not fit; floats round."""
-    rounds = family(dtype) is Family.FLOAT
-    return pa.array([value], literal_type(value)).cast(dtype, safe=not rounds)
+    target = family(dtype)
+    if target is Family.DECIMAL and isinstance(value, int):
+        value = Decimal(value)  # Arrow gives every int64 19 digits
+    return pa.array([value], literal_type(value)).cast(dtype, safe=target is not Family.FLOAT)
 
 
 def literal_does_not_fit(value: LiteralValue, dtype: pa.DataType) -> TypeMismatchError:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from streamlib.core.batch import Batch, as_arrow
 from streamlib.core.errors import InvariantError, StreamlibError
-from streamlib.core.expressions.failures import first_failing_row
+from streamlib.core.expressions.failures import first_failing_row, python_value
 from streamlib.core.expressions.kernels import Kernel
 from streamlib.core.expressions.types import TEMPORAL, Family, common_type, computing_type, family
 from streamlib.core.expressions.values import Constant, Node, Value, Vector, to_arrow, vector
@@ -49,6 +49,8 @@ class ReadEventTime(Node):
 class Spread(Node):
     """A constant, once for every row."""
 
+    fresh = True
+
     def __init__(self, constant: Constant) -> None:
         self.dtype = constant.dtype
         self._constant = constant
@@ -62,18 +64,33 @@ class Spread(Node):
 class Apply(Node):
     """A kernel on two operands, of which at most one is constant."""
 
+    fresh = True
+
     def __init__(self, kernel: Kernel, left: Node, right: Node, dtype: pa.DataType) -> None:
         self.dtype = dtype
         self._kernel = kernel
         self._left = left
         self._right = right
+        self._left_reusable = left.fresh and left.dtype == dtype
+        self._right_reusable = right.fresh and right.dtype == dtype
 
     def run(self, batch: Batch) -> Value:
-        return self._kernel(self._left.run(batch), self._right.run(batch))
+        left, right = self._left.run(batch), self._right.run(batch)
+        out = _writable(left) if self._left_reusable else None
+        if out is None and self._right_reusable:
+            out = _writable(right)
+        return self._kernel(left, right, out)
+
+
+def _writable(value: Value) -> Vector | None:
+    # A fresh node may still hand over a view of an Arrow array: those are read-only.
+    return value if isinstance(value, np.ndarray) and value.flags.writeable else None
 
 
 class ApplyOne(Node):
     """A pair of kernels on one operand; without a numpy kernel only Arrow's."""
+
+    fresh = True
 
     def __init__(
         self, numpy: Any, arrow: Callable[[pa.Array], pa.Array], operand: Node, dtype: pa.DataType
@@ -85,8 +102,10 @@ class ApplyOne(Node):
 
     def run(self, batch: Batch) -> Value:
         value = self._operand.run(batch)
-        plain = None if self._numpy is None else vector(value)
-        return self._arrow(to_arrow(value, self._operand.dtype)) if plain is None else self._numpy(plain)
+        plain = vector(value)
+        if plain is None or self._numpy is None:
+            return self._arrow(to_arrow(value, self._operand.dtype))
+        return self._numpy(plain)
 
 
 class Ticks(Node):
@@ -94,6 +113,7 @@ class Ticks(Node):
 
     def __init__(self, operand: Node) -> None:
         self.dtype = ticks_type(operand.dtype)
+        self.fresh = operand.fresh
         self._operand = operand
 
     def run(self, batch: Batch) -> Value:
@@ -107,11 +127,12 @@ class FromTicks(Node):
 
     def __init__(self, operand: Node, dtype: pa.DataType) -> None:
         self.dtype = dtype
+        self.fresh = operand.fresh
         self._operand = operand
 
     def run(self, batch: Batch) -> Value:
         value = self._operand.run(batch)
-        return value.view(self.dtype) if isinstance(value, pa.Array) else value
+        return value if isinstance(value, np.ndarray | Constant) else value.view(self.dtype)
 
 
 def ticks_type(dtype: pa.DataType) -> pa.DataType:
@@ -123,6 +144,7 @@ class NullTest(Node):
     """Whether a value is null, or whether it is not."""
 
     dtype = pa.bool_()
+    fresh = True
 
     def __init__(self, operand: Node, negated: bool) -> None:
         self._operand = operand
@@ -141,6 +163,7 @@ class Fill(Node):
 
     def __init__(self, operand: Node, filler: Node) -> None:
         self.dtype = operand.dtype
+        self.fresh = operand.fresh
         self._operand = operand
         self._filler = filler
 
@@ -156,6 +179,8 @@ class Convert(Node):
 
     `failed(row, value)` makes the error for the first value that does not fit.
     """
+
+    fresh = True
 
     def __init__(
         self, operand: Node, dtype: pa.DataType, failed: Callable[[int, object], StreamlibError]
@@ -178,7 +203,7 @@ class Convert(Node):
             row = first_failing_row(
                 lambda start, stop: self._cast(array.slice(start, stop - start)), len(array)
             )
-            raise self._failed(row, array[row].as_py()) from None
+            raise self._failed(row, python_value(array[row])) from None
 
     def _cast(self, array: pa.Array) -> pa.Array:
         return array.cast(self.dtype, safe=self._safe)
@@ -199,6 +224,8 @@ class Choose(Node):
     Branches are computed for all rows, which is cheapest. One that fails is computed again for the
     rows that take it, so that conditions guard their branches.
     """
+
+    fresh = True
 
     def __init__(self, branches: list[tuple[Node, Node]], default: Node) -> None:
         self.dtype = default.dtype
@@ -229,14 +256,17 @@ class Choose(Node):
                 taken = taken & ~mask
             if taken.all():
                 raise
-        rows = to_arrow(node.run(batch.filter(taken)), self.dtype)
+        try:
+            rows = to_arrow(node.run(batch.filter(taken)), self.dtype)
+        except StreamlibError as error:
+            error.found = f"{error.found}, counting the rows that take the branch"
+            raise
         return rows.take(pa.array(np.cumsum(taken) - 1, mask=~taken))
 
 
 def _truth(value: Value) -> Vector:
     """Where a condition is true: null counts as false."""
-    if isinstance(value, pa.Array):
-        return (value.fill_null(False) if value.null_count else value).to_numpy(zero_copy_only=False)
-    plain = vector(value)
-    assert plain is not None
-    return plain
+    if isinstance(value, np.ndarray):
+        return value
+    flags = to_arrow(value, pa.bool_())
+    return (flags.fill_null(False) if flags.null_count else flags).to_numpy(zero_copy_only=False)

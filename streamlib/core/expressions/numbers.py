@@ -18,7 +18,7 @@ from streamlib.core.expressions.operands import all_null, coerced, spread
 from streamlib.core.expressions.types import Family, as_decimal, common_type, family
 from streamlib.core.expressions.values import Constant, Node
 
-_FLOAT = {
+_FLOAT: dict[str, tuple[Any, Any]] = {
     "+": (np.add, pc.add),
     "-": (np.subtract, pc.subtract),
     "*": (np.multiply, pc.multiply),

@@ -44,7 +44,6 @@ _FAMILIES = (
     (pa.types.is_null, Family.NULL),
 )
 _UNITS = ("s", "ms", "us", "ns")  # coarse to fine
-_INT_DIGITS = {8: 3, 16: 5, 32: 10, 64: 20}  # decimal digits of the largest integer of a bit width
 _SPELLING = {"double": "float64", "float": "float32", "halffloat": "float16"}
 
 
@@ -135,7 +134,10 @@ def _common_decimal(left: pa.DataType, right: pa.DataType) -> pa.DataType | None
 
 def as_decimal(dtype: pa.DataType) -> pa.DataType:
     """The decimal type that holds every value of an integer type; decimals as they are."""
-    return pa.decimal128(_INT_DIGITS[dtype.bit_width], 0) if pa.types.is_integer(dtype) else dtype
+    if not pa.types.is_integer(dtype):
+        return dtype
+    _, most = integer_range(dtype)
+    return pa.decimal128(len(str(most)), 0)
 
 
 def finest(left: pa.DataType, right: pa.DataType) -> str:

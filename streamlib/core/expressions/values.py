@@ -24,6 +24,8 @@ class Node:
     """A bound expression: knows its type and computes its rows from a batch."""
 
     dtype: pa.DataType
+    fresh: bool = False
+    """Whether a numpy vector that `run` returns is held by nobody else, so that it may be overwritten."""
 
     def run(self, batch: Batch) -> Value:
         """One value per row, of `dtype`, or a constant. Raises a `StreamlibError`, or Arrow's own."""

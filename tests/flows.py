@@ -1,0 +1,126 @@
+"""Random inputs and the flows over them, shared by the parity and simulator tests."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pyarrow as pa
+
+import streamlib as sl
+from streamlib import windows
+from streamlib.connectors import memory, parquet
+from streamlib.testing.reference import Expected, Row, reference
+
+SECOND = 1_000_000
+SCHEMA = pa.schema([("at", pa.int64()), ("key", pa.string()), ("value", pa.int64())])
+Partitions = dict[str, list[dict[str, Any]]]
+
+
+def random_rows(chance: random.Random, most: int = 80) -> Partitions:
+    """One to three partitions with null keys and values, disorder within the bound and beyond it."""
+    partitions: Partitions = {}
+    for p in range(chance.randint(1, 3)):
+        now, rows = chance.randint(-20, 20) * SECOND, []
+        for _ in range(chance.randint(0, most)):
+            now += chance.randint(0, 3) * SECOND
+            behind = chance.randint(0, 20) if chance.random() < 0.2 else chance.randint(0, 4)
+            rows.append(
+                {
+                    "at": now - behind * SECOND,
+                    "key": chance.choice(["a", "b", None]),
+                    "value": chance.choice([None, chance.randint(-9, 9)]),
+                }
+            )
+        partitions[f"p{p}"] = rows
+    return partitions
+
+
+class Case:
+    """Random rows, random windows, and the flow that aggregates them, its late rows side by side."""
+
+    folders = ("/out/panes", "/out/late", "/out/missed")
+
+    def __init__(self, seed: int) -> None:
+        chance = random.Random(seed)
+        self.rows = random_rows(chance)
+        self.delay = chance.choice([0, 2, 4]) * SECOND
+        self.size = chance.choice([5, 10, 15]) * SECOND
+        self.slide = chance.choice([self.size, 3 * SECOND, 5 * SECOND, 20 * SECOND])
+        self.offset = chance.randrange(self.slide // SECOND) * SECOND
+        self.chunks = [chance.randint(1, 40) for _ in range(30)]
+
+    def flow(self, attempt: int) -> sl.Flow:
+        """The flow; every attempt gets its input in other chunks."""
+        tables = {name: pa.Table.from_pylist(rows, SCHEMA) for name, rows in self.rows.items()}
+        source = memory.source(tables, chunk_rows=self.chunks[attempt])
+        stream = sl.read(
+            source,
+            name="rows",
+            event_time="at",
+            watermark=sl.bounded_disorder(self.delay),
+            max_ahead=None,
+        )
+        window = windows.sliding(self.size, every=self.slide, offset=self.offset)
+        panes = (
+            stream.key_by("key")
+            .window(window)
+            .aggregate(
+                n=sl.count(),
+                total=sl.sum("value"),
+                low=sl.min("value"),
+                high=sl.max("value"),
+                mean=sl.mean("value"),
+            )
+        )
+        return sl.Flow(
+            "case",
+            panes.write(parquet.sink("/out/panes"), name="panes"),
+            panes.late().write(parquet.sink("/out/late"), name="late"),
+            panes.missed().write(parquet.sink("/out/missed"), name="missed"),
+        )
+
+    @property
+    def schemas(self) -> dict[str, pa.Schema]:
+        """The schemas of the output folders."""
+        writes = self.flow(0).bind().writes()
+        return {folder: writes[folder[5:]][0].input_types[0].schema for folder in self.folders}
+
+    def expected(self, *, batch: bool = False) -> Expected:
+        """What the naive reference says."""
+        rows = {
+            name: [Row(r["at"], r["key"], r["value"]) for r in found] for name, found in self.rows.items()
+        }
+        return reference(
+            rows, size=self.size, slide=self.slide, offset=self.offset, delay=None if batch else self.delay
+        )
+
+
+def pane_rows(expected: Expected) -> list[tuple[Any, ...]]:
+    """The panes of the reference as sorted result rows."""
+    found = []
+    for pane, rows in expected.panes.items():
+        values = [row.value for row in rows if row.value is not None]
+        stats = (min(values), max(values), sum(values) / len(values)) if values else (None, None, None)
+        found.append((pane.key, pane.start, pane.end, len(rows), sum(values), *stats))
+    return sorted(found, key=repr)
+
+
+def table_rows(table: pa.Table) -> list[tuple[Any, ...]]:
+    """A result table as sorted rows; instants as microseconds."""
+    columns = []
+    for column in table.columns:
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.int64())  # noqa: PLW2901
+        columns.append(column.to_pylist())
+    return sorted(zip(*columns, strict=True), key=repr)
+
+
+def late_rows(expected: Expected) -> list[tuple[Any, ...]]:
+    """The late rows of the reference, sorted."""
+    return sorted((tuple(row) for row in expected.late), key=repr)
+
+
+def missed_rows(expected: Expected) -> list[tuple[Any, ...]]:
+    """The missed (row, window) pairs of the reference, sorted."""
+    return sorted(((*row, pane.start, pane.end) for row, pane in expected.missed), key=repr)

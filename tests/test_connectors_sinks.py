@@ -1,0 +1,265 @@
+"""What every staged sink promises, asked of every one, on a real disk and on one that forgets."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from streamlib.connectors import memory, parquet
+from streamlib.core.contracts import Disk, Json, Sink, SinkContext, SinkWriter
+from streamlib.core.disk import LocalDisk
+from streamlib.core.errors import SinkError
+from streamlib.testing.disk import CrashAt, SimDisk, SimulatedCrash
+
+SCHEMA = pa.schema({"id": pa.int64(), "name": pa.string()})
+
+
+def batch(*ids: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([{"id": i, "name": f"n{i}"} for i in ids], SCHEMA)
+
+
+def parquet_ids(disk: Disk, folder: str) -> list[int]:
+    """What a reader sees who takes every Parquet file of the folder."""
+    names = [name for name in disk.list(folder) if name.endswith(".parquet")]
+    tables = [pq.read_table(io.BytesIO(disk.read(f"{folder}/{name}"))) for name in names]
+    assert all(table.schema.equals(SCHEMA) for table in tables)
+    return [i for table in tables for i in table["id"].to_pylist()]
+
+
+@dataclass
+class Place:
+    sink: Sink
+    disk: Disk
+    ids: Callable[[], list[int]]
+    """What readers see."""
+
+    def open(self, attempt: str = "a1", sink: str = "out", job: str = "job") -> SinkWriter:
+        return self.sink.open(SinkContext(job, sink, attempt, SCHEMA, self.disk))
+
+
+def memory_place(folder: Path) -> Place:
+    sink = memory.sink()
+    return Place(sink, LocalDisk(), lambda: sink.table()["id"].to_pylist() if sink.table().num_rows else [])
+
+
+def local_parquet(folder: Path) -> Place:
+    disk, output = LocalDisk(), f"{folder}/deep/out"
+    return Place(parquet.sink(output, 3), disk, lambda: parquet_ids(disk, output))
+
+
+def simulated_parquet(folder: Path) -> Place:
+    disk = SimDisk()
+    return Place(parquet.sink("/out", 3), disk, lambda: parquet_ids(disk, "/out"))
+
+
+@pytest.fixture(params=[memory_place, local_parquet, simulated_parquet], ids=lambda make: make.__name__)
+def place(request, tmp_path) -> Place:
+    return request.param(tmp_path)
+
+
+def prepared(writer: SinkWriter, number: int) -> Json:
+    """The answer of `prepare`, after the way through a manifest."""
+    return json.loads(json.dumps(writer.prepare(number)))
+
+
+def test_keeps_the_contracts(place):
+    assert isinstance(place.sink, Sink)
+    assert isinstance(place.open(), SinkWriter)
+    assert place.sink.delivery == "staged"
+    assert pickle.loads(pickle.dumps(place.sink)) == place.sink
+
+
+def test_readers_see_rows_when_they_are_committed_and_not_before(place):
+    writer = place.open()
+    writer.write(batch(1, 2))
+    writer.write(batch(3, 4))
+    assert place.ids() == []
+    pending = prepared(writer, 1)
+    assert place.ids() == []
+    writer.commit(1, pending)
+    assert place.ids() == [1, 2, 3, 4]
+
+
+def test_rows_after_a_prepare_belong_to_the_next_checkpoint(place):
+    writer = place.open()
+    writer.write(batch(1))
+    first = prepared(writer, 1)
+    writer.write(batch(2))
+    writer.commit(1, first)
+    assert place.ids() == [1]
+    writer.commit(2, prepared(writer, 2))
+    assert place.ids() == [1, 2]
+
+
+def test_a_checkpoint_without_rows_has_nothing_to_commit(place):
+    writer = place.open()
+    assert writer.prepare(1) is None
+    writer.commit(1, None)
+    writer.write(batch())
+    assert writer.prepare(2) is None
+    writer.close()
+    assert place.ids() == []
+
+
+def test_a_repeated_commit_changes_nothing(place):
+    writer = place.open()
+    writer.write(batch(1, 2, 3, 4))
+    pending = prepared(writer, 1)
+    for _ in range(3):
+        writer.commit(1, pending)
+        assert place.ids() == [1, 2, 3, 4]
+
+
+def test_a_later_attempt_commits_what_an_earlier_one_prepared(place):
+    writer = place.open("a1")
+    writer.write(batch(1, 2, 3, 4))
+    pending = prepared(writer, 1)
+    writer.write(batch(9))  # crash: never prepared, read again by the next attempt
+    later = place.open("a2")
+    later.commit(1, pending)
+    later.write(batch(5))
+    later.commit(2, prepared(later, 2))
+    assert place.ids() == [1, 2, 3, 4, 5]
+    place.open("a3").commit(1, pending)
+    assert place.ids() == [1, 2, 3, 4, 5]
+
+
+def test_close_discards_what_was_not_prepared_and_keeps_the_rest(place):
+    writer = place.open("a1")
+    writer.write(batch(1, 2))
+    pending = prepared(writer, 1)
+    writer.write(batch(3, 4, 5, 6))
+    writer.close()
+    later = place.open("a2")
+    later.commit(1, pending)
+    assert place.ids() == [1, 2]
+    later.close()
+
+
+def test_the_last_committed_number_is_known_across_attempts(place):
+    writer = place.open("a1")
+    assert writer.last_committed() == 0
+    for number in (3, 12):
+        writer.write(batch(number))
+        writer.commit(number, prepared(writer, number))
+        assert writer.last_committed() == number
+    writer.write(batch(13))
+    writer.prepare(13)
+    assert place.open("a2").last_committed() == 12
+
+
+def test_two_sinks_of_a_job_in_one_place_do_not_mix(place):
+    first, second = place.open(sink="out"), place.open(sink="out-2")
+    first.write(batch(1))
+    second.write(batch(2))
+    pending = prepared(first, 5), prepared(second, 5)
+    second.close()
+    first.commit(5, pending[0])
+    assert place.ids() == [1]
+    assert second.last_committed() == 0
+    first.close()
+    place.open("a2", sink="out-2").commit(5, pending[1])
+    assert sorted(place.ids()) == [1, 2]
+
+
+# --------------------------------------------------------------------------- crashes at every step
+
+
+class Job:
+    """The least runner: ids 0..8 in checkpoints of three, positions and pending commits on paper.
+
+    The paper stands for the manifests; it is written at once, so that only the sink can fail.
+    """
+
+    def __init__(self, disk: SimDisk) -> None:
+        self._place = Place(parquet.sink("/out", 2), disk, list)
+        self._attempt = 0
+        self._number = 0
+        self._position = 0
+        self._pending: list[tuple[int, Json]] = []
+
+    def run(self) -> None:
+        self._attempt += 1
+        writer = self._place.open(f"a{self._attempt}")
+        self._commit(writer)
+        writer.clean(set())
+        while self._position < 9:
+            for i in range(self._position, self._position + 3):
+                writer.write(batch(i))
+            self._number += 1
+            pending = prepared(writer, self._number)
+            self._position += 3
+            self._pending.append((self._number, pending))
+            self._commit(writer)
+        writer.close()
+
+    def _commit(self, writer: SinkWriter) -> None:
+        while self._pending:
+            writer.commit(*self._pending[0])
+            self._pending.pop(0)
+
+
+def operations_of_a_run() -> int:
+    disk = SimDisk()
+    Job(disk).run()
+    return disk.operations.total()
+
+
+@pytest.mark.parametrize("power_cut", [False, True], ids=["process dies", "power fails"])
+def test_no_crash_loses_or_doubles_a_row(power_cut):
+    for number in range(operations_of_a_run()):
+        for seed in range(4 if power_cut else 1):
+            disk = SimDisk()
+            job = Job(disk)
+            disk.on_operation = CrashAt(number)
+            with pytest.raises(SimulatedCrash):
+                job.run()
+            disk.on_operation = lambda operation, path: None
+            if power_cut:
+                disk.crash(random.Random(seed))
+            else:
+                disk.kill()
+            job.run()
+            assert sorted(parquet_ids(disk, "/out")) == list(range(9)), (number, seed)
+            assert [name for name in disk.list("/out") if not name.endswith(".parquet")] == []
+            assert disk.list("/out.staging") == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_fenced_process_that_tidies_up_takes_nothing_back(seed):
+    disk = SimDisk()
+    place = Place(parquet.sink("/out"), disk, list)
+    fenced = place.open("a1")
+    fenced.write(batch(1))
+    pending = prepared(fenced, 1)
+
+    def no_sync(operation: str, path: str) -> None:
+        if operation == "sync_dir":
+            raise OSError("interrupted")
+
+    disk.on_operation = no_sync
+    with pytest.raises(SinkError):
+        fenced.commit(1, pending)  # renamed, not yet durable
+    disk.on_operation = lambda operation, path: None
+    later = place.open("a2")
+    fenced.close()  # removes its folder, which `later` can't sync any more
+    later.commit(1, pending)
+    disk.crash(random.Random(seed))
+    assert parquet_ids(disk, "/out") == [1]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_committed_rows_survive_a_power_cut_at_the_end(seed):
+    disk = SimDisk()
+    Job(disk).run()
+    disk.crash(random.Random(seed))
+    assert sorted(parquet_ids(disk, "/out")) == list(range(9))
