@@ -16,9 +16,9 @@ import click
 from streamlib.cli.target import load_flow
 from streamlib.core.errors import DefinitionError, StreamlibError, TakenOverError
 from streamlib.core.time import duration
-from streamlib.runners.job import DrainTimeoutError, Job, JobOptions, JobResult
+from streamlib.runners.job import DrainTimeoutError, Job, JobOptions
 from streamlib.runners.launcher import check_bounded, quick_switching
-from streamlib.runners.progress import progress_to
+from streamlib.runners.progress import progress_to, summary
 from streamlib.runners.signals import AbortedError, draining_on_signals
 from streamlib.runners.world import LocalWorld
 from streamlib.runtime.pipeline import Mode
@@ -132,27 +132,13 @@ def _run(job: Job) -> int:
     except Exception:
         traceback.print_exc()
         return FAILED
-    return _say(summary(result, job), FINISHED)
+    return _say(summary(result, job.flow.name, job.state), FINISHED)
 
 
 def _failure(error: StreamlibError) -> int:
     if isinstance(error, TakenOverError):
         return TAKEN_OVER
     return DRAIN_TIMED_OUT if isinstance(error, DrainTimeoutError) else FAILED
-
-
-def summary(result: JobResult, job: Job) -> str:
-    """How a run ended, in one line for people."""
-    if result.outcome == "already finished":
-        return (
-            f"{job.flow.name} had finished at checkpoint {result.last_checkpoint}: nothing was left to do. "
-            f"To run it anew give another --state than {job.state}"
-        )
-    where = "" if result.restored_from is None else f" (after checkpoint {result.restored_from})"
-    return (
-        f"{job.flow.name} {result.outcome}: {result.rows_read:,} rows{where} in {result.seconds:.1f} s, "
-        f"{result.late_rows:,} late, checkpoint {result.last_checkpoint}, state in {job.state}"
-    )
 
 
 def _say(text: str, code: int) -> int:

@@ -225,7 +225,8 @@ class Job:
             raise
         self._close(self._drain_timeout)
         stats = self.stats()
-        self._progress.close(stats)
+        if outcome != "already finished":
+            self._progress.close(stats)
         return JobResult(
             outcome,
             self.job,

@@ -17,7 +17,7 @@ from streamlib.plan.node import Node, Write
 from streamlib.plan.stream import Handle
 from streamlib.runners.driver import Driver
 from streamlib.runners.job import IDLE_WAIT, Job, JobOptions, JobResult
-from streamlib.runners.progress import progress_to
+from streamlib.runners.progress import progress_to, summary
 from streamlib.runners.signals import draining_on_signals
 from streamlib.runners.world import LocalWorld
 from streamlib.runtime.pipeline import Mode
@@ -68,7 +68,10 @@ def run_job(flow: Flow, mode: Mode, options: JobOptions, progress: str) -> JobRe
     job = Job(flow, mode, options, LocalWorld(), progress_to(sys.stderr, progress))
     with quick_switching(), draining_on_signals(job):
         job.start()
-        return job.run()
+        result = job.run()
+    if result.outcome == "already finished" and progress != "none":
+        print(summary(result, flow.name, job.state), file=sys.stderr)
+    return result
 
 
 @contextmanager

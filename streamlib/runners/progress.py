@@ -6,7 +6,7 @@ import shutil
 from typing import TextIO
 
 from streamlib.core.time import MAX_TIME, MIN_TIME, SECOND, show_duration, show_instant
-from streamlib.runners.job import Progress, Silent, Stats
+from streamlib.runners.job import JobResult, Progress, Silent, Stats
 
 LIVE_EVERY = 0.1  # seconds: ten frames a second look alive
 PLAIN_EVERY = 2.0  # seconds: a log stays readable
@@ -75,3 +75,17 @@ def progress_to(stream: TextIO, style: str = "auto") -> Progress:
     if style == "none":
         return Silent()
     return TextProgress(stream, live=stream.isatty() if style == "auto" else style == "live")
+
+
+def summary(result: JobResult, flow: str, state: str) -> str:
+    """How a run ended, in one line for people."""
+    if result.outcome == "already finished":
+        return (
+            f"{flow} had finished at checkpoint {result.last_checkpoint}: nothing was left to do. "
+            f"To run it anew give another state folder than {state}"
+        )
+    where = "" if result.restored_from is None else f" (after checkpoint {result.restored_from})"
+    return (
+        f"{flow} {result.outcome}: {result.rows_read:,} rows{where} in {result.seconds:.1f} s, "
+        f"{result.late_rows:,} late, checkpoint {result.last_checkpoint}, state in {state}"
+    )
