@@ -877,7 +877,7 @@ def test_overflow_names_the_expression_the_operands_and_the_row():
 
 @pytest.mark.parametrize(
     "value",
-    [2**64, -(2**63) - 1, [1], Decimal("NaN"), timedelta.max, "\ud800", object(), np.datetime64(1, "ns"), 1j],
+    [2**64, -(2**63) - 1, [1], Decimal("NaN"), timedelta.max, "\ud800", object, np.datetime64(1, "ns"), 1j],
     ids=repr,
 )
 def test_a_value_that_no_column_could_hold_is_no_literal(value):
