@@ -26,21 +26,23 @@ def canonical(value: Any) -> object:
     if is_dataclass(value):
         shown = tuple((f.name, canonical(getattr(value, f.name))) for f in fields(value) if f.compare)
         return (f"{type(value).__module__}.{type(value).__qualname__}", *shown)
-    if isinstance(value, pa.Schema):
-        return ("schema", tuple((f.name, str(f.type), f.nullable) for f in value))
-    if isinstance(value, pa.DataType):
-        return ("type", str(value))
-    if isinstance(value, pa.Table | pa.RecordBatch):
-        return ("rows", canonical(value.schema), _content(value))
+    if isinstance(value, pa.Schema | pa.DataType | pa.Table | pa.RecordBatch):
+        return _canonical_arrow(value)
     if isinstance(value, enum.Enum):
         return (type(value).__qualname__, value.name)
     if isinstance(value, Mapping):
         return tuple((k, canonical(v)) for k, v in value.items())
     if isinstance(value, tuple | list):
         return tuple(canonical(v) for v in value)
-    if callable(value):
-        return ("function", function_id(value))
-    return value
+    return ("function", function_id(value)) if callable(value) else value
+
+
+def _canonical_arrow(value: Any) -> object:
+    if isinstance(value, pa.Schema):
+        return ("schema", tuple((f.name, str(f.type), f.nullable) for f in value))
+    if isinstance(value, pa.DataType):
+        return ("type", str(value))
+    return ("rows", canonical(value.schema), _content(value))
 
 
 def _content(rows: pa.Table | pa.RecordBatch) -> str:

@@ -103,8 +103,8 @@ class Operator:
 class OperatorSpec(Value):
     """The frozen description of an operator; subclasses are `dataclass(frozen=True, eq=False)`.
 
-    Equal descriptions have equal fields, expressions included. A new operator is one small subclass with `bind` and `build`, and a factory that returns
-    `Stream.then` of it.
+    Equal descriptions have equal fields, expressions included. A new operator is one small subclass
+    with `bind` and `build`, and a factory that returns `Stream.then` of it.
     """
 
     kind: ClassVar[str]

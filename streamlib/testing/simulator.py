@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from streamlib.core.contracts import Chunk, Clock, Disk, Pause, Source, SourceReader
 from streamlib.core.time import SECOND
@@ -251,8 +252,6 @@ def _crash_point_of_any_step(chance: random.Random, moments: list[str]) -> int:
 
 def published(disk: Disk, folder: str, schema: pa.Schema) -> pa.Table:
     """All rows in the Parquet files of a folder, sorted by every column."""
-    import pyarrow.parquet as pq
-
     tables = [pq.read_table(pa.BufferReader(disk.read(f"{folder}/{name}"))) for name in disk.list(folder)]
     table = pa.concat_tables(tables) if tables else schema.empty_table()
     return table.sort_by([(name, "ascending") for name in table.schema.names])
