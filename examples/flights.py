@@ -154,8 +154,8 @@ def against_batch(flow: sl.Flow, options: Options, places: Places, shown: report
         report.show_comparison(name, key, compared, listed)
         shown.add(
             compared.differing is None,
-            f"{name}: streaming + late rows recomputed = batch in all {compared.windows:,} windows "
-            f"(lateness had changed {compared.changed.num_rows:,}; largest difference of a mean {compared.gap:.1g})",
+            f"{name}: streamed + late rows recomputed = batch in all {compared.windows:,} windows, means "
+            f"within {compared.gap:g}; lateness had changed {compared.changed.num_rows:,}",
             compared.differing,
         )
 

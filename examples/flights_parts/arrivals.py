@@ -134,7 +134,7 @@ def _scheduled_local(table: pa.Table) -> pa.Array:
 
 
 def _instants(local: pa.Array, ambiguous: str = "earliest", nonexistent: str = "latest") -> pa.Array:
-    """New York's clock as instants: an hour that occurs twice is its first occurrence, a missing one its end."""
+    """New York's clock as instants: an hour that occurs twice is the first, a missing one its end."""
     try:
         zoned = pc.assume_timezone(local, ZONE, ambiguous=ambiguous, nonexistent=nonexistent)
     except pa.ArrowInvalid as error:

@@ -16,8 +16,9 @@ import click
 from streamlib.cli.target import load_flow
 from streamlib.core.errors import DefinitionError, StreamlibError, TakenOverError
 from streamlib.core.time import duration
-from streamlib.runners.job import DrainTimeoutError, Job, JobOptions
+from streamlib.runners.job import DrainTimeoutError, Job
 from streamlib.runners.launcher import check_bounded, quick_switching
+from streamlib.runners.options import JobOptions
 from streamlib.runners.progress import progress_to, summary
 from streamlib.runners.signals import AbortedError, draining_on_signals
 from streamlib.runners.world import LocalWorld

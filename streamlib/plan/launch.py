@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from streamlib.core.errors import InvariantError
 
-if TYPE_CHECKING:
-    from streamlib.plan.flow import Flow
-    from streamlib.plan.stream import Handle
-
 
 class Launcher(Protocol):
-    """What `Flow.run`, `Flow.backfill` and `collect` call."""
+    """What `Flow.run`, `Flow.backfill` and `collect` call.
 
-    def run(self, flow: Flow, **options: Any) -> Any: ...
-    def backfill(self, flow: Flow, **options: Any) -> Any: ...
-    def collect(self, flow: Flow) -> Mapping[str, pa.Table]: ...
-    def collect_stream(self, stream: Handle) -> pa.Table: ...
+    Flows and streams are `Any` here: their modules call this one, so it can't name their types.
+    """
+
+    def run(self, flow: Any, **options: Any) -> Any: ...
+    def backfill(self, flow: Any, **options: Any) -> Any: ...
+    def collect(self, flow: Any) -> Mapping[str, pa.Table]: ...
+    def collect_stream(self, stream: Any) -> pa.Table: ...
 
 
 _launchers: list[Launcher] = []

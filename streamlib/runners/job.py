@@ -6,23 +6,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Literal, Protocol
 
 from streamlib.checkpoint.manifest import Manifest
 from streamlib.checkpoint.store import StateStore
 from streamlib.core.contracts import Cleans, SinkContext, SinkWriter
 from streamlib.core.errors import StateError, StateIncompatibleError, StreamlibError
-from streamlib.core.time import Duration, duration, show_duration
+from streamlib.core.time import duration, show_duration
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.flow import Flow
 from streamlib.plan.node import Node, Write
 from streamlib.runners.checkpointing import Checkpointer, SinkLane
 from streamlib.runners.driver import Driver
+from streamlib.runners.options import JobOptions, default_state
+from streamlib.runners.stats import JobResult, Outcome, Progress, Silent, Stats
 from streamlib.runners.world import World
 from streamlib.runtime.pipeline import Captured, Mode
 
-Outcome = Literal["finished", "drained", "already finished"]
 CHECKPOINT_LANE = "checkpoint"
 IDLE_WAIT = 0.05  # seconds: how long a loop with nothing to do sleeps unless woken
 LANE_TIMEOUT = 5.0  # seconds a lane gets to end after a failure
@@ -30,91 +29,6 @@ LANE_TIMEOUT = 5.0  # seconds a lane gets to end after a failure
 
 class DrainTimeoutError(StateError):
     """The last checkpoint of a drain did not complete in time; the one before it stands."""
-
-
-@dataclass(frozen=True)
-class Stats:
-    """What a running job knows of itself; times are microseconds, seconds are processing time."""
-
-    mode: Mode
-    rows: int
-    rows_read: int
-    seconds: float
-    newest: int
-    watermark: int
-    late_rows: int
-    checkpoints: int
-    last_checkpoint: int
-
-
-class Progress(Protocol):
-    """Shows how a job goes."""
-
-    def update(self, stats: Stats) -> None:
-        """Called often; decides by itself whether to show anything."""
-        ...
-
-    def close(self, stats: Stats) -> None:
-        """Called once at the end."""
-        ...
-
-
-class Silent:
-    """Shows nothing."""
-
-    def update(self, stats: Stats) -> None:
-        """Show nothing."""
-
-    def close(self, stats: Stats) -> None:
-        """Show nothing."""
-
-
-@dataclass(frozen=True)
-class JobResult:
-    """How a run ended.
-
-    Attributes:
-        outcome: `finished` (all input read, all windows closed), `drained` (stopped; can go on), or
-            `already finished` (an earlier run had finished; nothing was read).
-        job: the job's id; it begins the names of published files.
-        rows: rows that entered since the job began.
-        rows_read: rows that entered in this run.
-        late_rows: rows late for all their windows since the job began.
-        checkpoints: checkpoints completed in this run.
-        last_checkpoint: number of the last completed checkpoint.
-        restored_from: number of the checkpoint this run went on from, or None.
-        seconds: how long `run` took.
-    """
-
-    outcome: Outcome
-    job: str
-    rows: int
-    rows_read: int
-    late_rows: int
-    checkpoints: int
-    last_checkpoint: int
-    restored_from: int | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class JobOptions:
-    """How a job is run.
-
-    Attributes:
-        state: folder of the job's state. Default: `.streamlib/<flow>` (`.streamlib/<flow>.backfill`
-            for a batch run) below the working directory.
-        checkpoint_interval: time between checkpoints. Output appears at checkpoints.
-        takeover: take the job from a process that still runs.
-        finish: when stopped, close all windows and end the job for good.
-        drain_timeout: how long a stop may take.
-    """
-
-    state: str | None = None
-    checkpoint_interval: Duration = "10s"
-    takeover: bool = False
-    finish: bool = False
-    drain_timeout: Duration = "60s"
 
 
 class Job:
@@ -346,12 +260,6 @@ class Job:
             sink.writer.close()
         self._store.release()
         self._world.close()
-
-
-def default_state(flow: str, mode: Mode) -> str:
-    """Where the state of a flow's job lives unless said otherwise."""
-    suffix = ".backfill" if mode == "batch" else ""
-    return os.path.join(".streamlib", flow + suffix)
 
 
 def _open_sink(node: Node, write: Write, context: SinkContext) -> SinkWriter:

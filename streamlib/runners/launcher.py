@@ -16,9 +16,11 @@ from streamlib.plan.flow import Flow
 from streamlib.plan.node import Node, Write
 from streamlib.plan.stream import Handle
 from streamlib.runners.driver import Driver
-from streamlib.runners.job import IDLE_WAIT, Job, JobOptions, JobResult
+from streamlib.runners.job import IDLE_WAIT, Job
+from streamlib.runners.options import JobOptions
 from streamlib.runners.progress import progress_to, summary
 from streamlib.runners.signals import draining_on_signals
+from streamlib.runners.stats import JobResult
 from streamlib.runners.world import LocalWorld
 from streamlib.runtime.pipeline import Mode
 

@@ -6,7 +6,7 @@ import shutil
 from typing import TextIO
 
 from streamlib.core.time import MAX_TIME, MIN_TIME, SECOND, show_duration, show_instant
-from streamlib.runners.job import JobResult, Progress, Silent, Stats
+from streamlib.runners.stats import JobResult, Progress, Silent, Stats
 
 LIVE_EVERY = 0.1  # seconds: ten frames a second look alive
 PLAIN_EVERY = 2.0  # seconds: a log stays readable

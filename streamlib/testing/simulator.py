@@ -23,8 +23,10 @@ from streamlib.core.contracts import Chunk, Clock, Disk, Pause, Source, SourceRe
 from streamlib.core.time import SECOND
 from streamlib.plan.flow import Flow
 from streamlib.runners.feeds import Feed
-from streamlib.runners.job import CHECKPOINT_LANE, Job, JobOptions, JobResult
+from streamlib.runners.job import CHECKPOINT_LANE, Job
 from streamlib.runners.lanes import InlineLane, Lane
+from streamlib.runners.options import JobOptions
+from streamlib.runners.stats import JobResult
 from streamlib.testing.disk import SimDisk, SimulatedCrash
 
 COMMITTED = "sink commit: sync_dir (output)"
