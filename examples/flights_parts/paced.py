@@ -19,7 +19,10 @@ from streamlib.core.contracts import Chunk, Pause, Replay, Source, SourceReader
 
 @dataclass(frozen=True)
 class Paced:
-    """The rows of `source`, each when it is due: `speed` times as fast as the instants in column `by`."""
+    """The rows of `source`, each when it is due: `speed` times as fast as the instants in column `by`.
+
+    The instants are microseconds: int64, or timestamps of that unit.
+    """
 
     source: Source
     by: str
@@ -90,7 +93,9 @@ class PacedReader:
         arrived = found.rows.column(self._by).cast(pa.int64()).to_numpy() / 1e6
         if self._first is None:
             self._first, self._began = arrived[self._given], time.monotonic()
-        self._chunk, self._due = found, (arrived - self._first) / self._speed
+        in_order = np.maximum.accumulate(arrived[self._given :])  # no row overtakes the one before it
+        due = np.concatenate([np.zeros(self._given), in_order - self._first])
+        self._chunk, self._due = found, due / self._speed
         return None
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ class Places:
         self.state = self.root / "state"
 
     def prepare(self) -> None:
-        """Make the folder, or empty it of an earlier demo. Raises if it holds other things or can't be written."""
+        """Make the folder, or empty it of an earlier demo; refuse one with other things in it."""
         mark = self.root / _MARK
         try:
             self.root.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Partials: aggregated rows of one time slice, built a batch at a time and merged when a window fires.
+"""Partials: aggregated rows of time slices, built a batch at a time and merged when windows fire.
 
-Two forms. *Dense* over a range of one integer key: cell `i` belongs to key `low + i`, merging is
-adding slices of arrays, nothing is hashed. *Sparse* for everything else: key columns beside state
-columns. Which one a batch gets is decided in `build`, by the range of its keys.
+Two forms. `Cells` of one slice over a range of one integer key: cell `i` belongs to key `low + i`,
+merging is adding slices of arrays, nothing is hashed. A `Block` of groups for everything else: slice
+numbers and key columns beside state columns. Which one a batch gets is decided in `build`.
 """
 
 from __future__ import annotations
@@ -18,23 +18,50 @@ from streamlib.core.time import Micros
 from streamlib.operators.aggregates import ROWS, BoundAggregate, StateColumn
 from streamlib.operators.grouping import direct_limit, group_rows, take_rows
 
+FEW_SLICES = 16  # cells cost some microseconds a slice; beyond this many, slices must hold enough keys
+MANY_KEYS = 256  # to be worth it
+
 
 @dataclass(frozen=True)
-class Partial:
-    """Groups of a slice.
+class Cells:
+    """One slice, densely: the key of cell `i` is `low + i`, `states[0]` counts its rows (maybe 0)."""
 
-    Attributes:
-        low: the key of cell 0 where it is dense, else None.
-        keys: key columns where it is sparse, else empty.
-        states: state columns; the first counts rows, and is 0 for cells without any.
-    """
-
-    low: int | None
-    keys: tuple[Column, ...]
+    low: int
     states: tuple[Column, ...]
 
     def __len__(self) -> int:
         return len(self.states[0])
+
+
+@dataclass(frozen=True)
+class Block:
+    """Groups: `numbers` (of slices, or of windows), key columns, state columns; one row a group."""
+
+    numbers: Micros
+    keys: tuple[Column, ...]
+    states: tuple[Column, ...]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def slice(self, start: int, stop: int) -> Block:
+        """Groups `start:stop`, as views."""
+        return Block(
+            self.numbers[start:stop],
+            tuple(_slice(k, start, stop) for k in self.keys),
+            tuple(_slice(s, start, stop) for s in self.states),
+        )
+
+    def renumbered(self, numbers: Micros, rows: np.ndarray | None) -> Block:
+        """The groups at `rows` (None: all, as they are) under other numbers."""
+        if rows is None:
+            return Block(numbers, self.keys, self.states)
+        keys = tuple(take_rows(k, rows) for k in self.keys)
+        return Block(numbers, keys, tuple(take_rows(s, rows) for s in self.states))
+
+
+def _slice(column: Column, start: int, stop: int) -> Column:
+    return column[start:stop] if isinstance(column, np.ndarray) else column.slice(start, stop - start)
 
 
 class PartialAggregator:
@@ -44,62 +71,42 @@ class PartialAggregator:
         self.key_types = tuple(key_types)
         self.aggregates = tuple(aggregates)
         self.columns: tuple[StateColumn, ...] = (ROWS, *(c for a in aggregates for c in a.state))
-        self._vectors = all(column.vector for column in self.columns)
-        self._one_integer = len(key_types) == 1 and pa.types.is_integer(key_types[0])
+        vectors = all(column.vector for column in self.columns)
+        self._may_be_dense = vectors and len(key_types) == 1 and pa.types.is_integer(key_types[0])
 
     # ------------------------------------------------------------------ rows to partials
 
-    def build(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> dict[int, Partial]:
-        """The partials of a batch by slice number; the kernel is chosen here."""
-        first, last = int(slices.min()), int(slices.max())
-        if self._vectors and self._one_integer:
-            key = as_numpy(keys[0])
-            if key is not None and key.dtype != np.uint64:
-                low, high = int(key.min()), int(key.max())
-                cells = (high - low + 1) * (last - first + 1)
-                if cells <= direct_limit(batch.num_rows):
-                    return self._build_dense(batch, key, low, high - low + 1, slices, first, last)
-        return self._build_sparse(batch, keys, slices, first == last)
+    def build(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> dict[int, Cells] | Block:
+        """The partials of a batch: cells by slice number, or a block sorted by it."""
+        key = as_numpy(keys[0]) if self._may_be_dense else None
+        if key is None or key.dtype == np.uint64:
+            return self._build_block(batch, keys, slices)
+        first, low = int(slices.min()), int(key.min())
+        span, width = int(slices.max()) - first + 1, int(key.max()) - low + 1
+        worth_it = span <= FEW_SLICES or width >= MANY_KEYS
+        if not worth_it or span * width > direct_limit(batch.num_rows):
+            return self._build_block(batch, keys, slices)
+        return self._build_cells(batch, key, low, width, slices, first, span)
 
-    def _build_dense(
-        self, batch: Batch, key: Micros, low: int, width: int, slices: Micros, first: int, last: int
-    ) -> dict[int, Partial]:
+    def _build_cells(
+        self, batch: Batch, key: Micros, low: int, width: int, slices: Micros, first: int, span: int
+    ) -> dict[int, Cells]:
         codes = key.astype(np.int64) - low
-        if last > first:
+        if span > 1:
             codes += (slices - first) * width
-        states = self._states(batch, codes, width * (last - first + 1))
-        partials = {}
-        for number in range(first, last + 1):
-            cells = slice((number - first) * width, (number - first + 1) * width)
-            part = tuple(np.asarray(s)[cells] for s in states)
+        states = self._states(batch, codes, width * span)
+        found = {}
+        for i in range(span):
+            part = tuple(_slice(s, i * width, (i + 1) * width) for s in states)
             if part[0].any():
-                partials[number] = Partial(low, (), part)
-        return partials
+                found[first + i] = Cells(low, part)
+        return found
 
-    def _build_sparse(
-        self, batch: Batch, keys: Sequence[Column], slices: Micros, one_slice: bool
-    ) -> dict[int, Partial]:
-        groups = group_rows([*([] if one_slice else [slices]), *keys], batch.num_rows)
+    def _build_block(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> Block:
+        groups = group_rows([slices, *keys], batch.num_rows)
         states = self._states(batch, groups.codes, groups.count)
-        found = [take_rows(key, groups.first) for key in keys]
-        if one_slice:
-            return {int(slices[0]): Partial(None, tuple(found), tuple(states))}
-        return self.by_slice(slices.take(groups.first), found, states)
-
-    def by_slice(
-        self, slices: Micros, keys: Sequence[Column], states: Sequence[Column]
-    ) -> dict[int, Partial]:
-        """Sparse partials from groups of several slices."""
-        order = np.argsort(slices, kind="stable")
-        numbers, starts = np.unique(slices[order], return_index=True)
-        stops = [*starts[1:].tolist(), len(order)]
-        partials = {}
-        for number, start, stop in zip(numbers.tolist(), starts.tolist(), stops, strict=True):
-            rows = order[start:stop]
-            partials[number] = Partial(
-                None, tuple(take_rows(k, rows) for k in keys), tuple(take_rows(s, rows) for s in states)
-            )
-        return partials
+        found = tuple(take_rows(key, groups.first) for key in keys)
+        return ordered(Block(slices.take(groups.first), found, tuple(states)))
 
     def _states(self, batch: Batch, codes: Micros, count: int) -> list[Column]:
         rows = np.bincount(codes, minlength=count)
@@ -110,50 +117,66 @@ class PartialAggregator:
 
     # ------------------------------------------------------------------ partials to one
 
-    def merge(self, partials: Sequence[Partial]) -> Partial:
-        """One partial for the rows of several (at least one)."""
-        if len(partials) == 1:
-            return partials[0]
-        if all(p.low is not None for p in partials):
-            low = min(p.low for p in partials if p.low is not None)
-            high = max(p.low + len(p) for p in partials if p.low is not None)
-            if high - low <= direct_limit(sum(map(len, partials))):
-                return self._merge_dense(partials, low, high - low)
-        return self._merge_sparse([self.sparse(p) for p in partials])
-
-    def _merge_dense(self, partials: Sequence[Partial], low: int, width: int) -> Partial:
+    def merge_cells(self, parts: Sequence[Cells]) -> Cells | None:
+        """The cells of several partials together; None if their keys lie too far apart for cells."""
+        if len(parts) == 1:
+            return parts[0]
+        low = min(p.low for p in parts)
+        width = max(p.low + len(p) for p in parts) - low
+        if width > direct_limit(sum(map(len, parts))):
+            return None
         states = []
         for i, column in enumerate(self.columns):
             cells, ufunc = column.empty(width), column.ufunc()
-            for p in partials:
-                assert p.low is not None
+            for p in parts:
                 part = cells[p.low - low : p.low - low + len(p)]
                 ufunc(part, p.states[i], out=part)
             states.append(cells)
-        return Partial(low, (), tuple(states))
+        return Cells(low, tuple(states))
 
-    def _merge_sparse(self, partials: Sequence[Partial]) -> Partial:
-        keys = [_concat([p.keys[i] for p in partials], dtype) for i, dtype in enumerate(self.key_types)]
-        states = [_concat([p.states[i] for p in partials], c.dtype) for i, c in enumerate(self.columns)]
-        groups = group_rows(keys, len(states[0]))
-        merged = (c.scatter(groups.codes, groups.count, s) for c, s in zip(self.columns, states, strict=True))
-        return Partial(None, tuple(take_rows(k, groups.first) for k in keys), tuple(merged))
+    def block_of(self, number: int, cells: Cells) -> Block:
+        """The same groups with a number and a key column, without empty cells."""
+        present = np.flatnonzero(cells.states[0])
+        key = (present + cells.low).astype(self.key_types[0].to_pandas_dtype())
+        states = tuple(take_rows(s, present) for s in cells.states)
+        return Block(np.full(len(present), number, np.int64), (key,), states)
 
-    def sparse(self, partial: Partial) -> Partial:
-        """The same groups with key columns, and without empty cells."""
-        if partial.low is None:
-            return partial
-        present = np.flatnonzero(partial.states[0])
-        key = (present + partial.low).astype(self.key_types[0].to_pandas_dtype())
-        return Partial(None, (key,), tuple(take_rows(s, present) for s in partial.states))
+    def merge(self, blocks: Sequence[Block]) -> Block:
+        """One group for each number and keys, from all groups of the blocks (at least one block)."""
+        block = self.concat(blocks)
+        groups = group_rows([block.numbers, *block.keys], len(block)) if len(block) else None
+        if groups is None or groups.count == len(block):
+            return block
+        states = (
+            c.scatter(groups.codes, groups.count, s) for c, s in zip(self.columns, block.states, strict=True)
+        )
+        keys = tuple(take_rows(k, groups.first) for k in block.keys)
+        return Block(block.numbers.take(groups.first), keys, tuple(states))
 
-    def finish(self, partial: Partial) -> list[Column]:
-        """The aggregates' result columns of a sparse partial."""
+    def concat(self, blocks: Sequence[Block]) -> Block:
+        """All groups of the blocks (at least one), one after another."""
+        if len(blocks) == 1:
+            return blocks[0]
+        keys = tuple(_concat([b.keys[i] for b in blocks], t) for i, t in enumerate(self.key_types))
+        states = tuple(_concat([b.states[i] for b in blocks], c.dtype) for i, c in enumerate(self.columns))
+        return Block(np.concatenate([b.numbers for b in blocks]), keys, states)
+
+    def finish(self, block: Block) -> list[Column]:
+        """The aggregates' result columns."""
         results, at = [], 1
         for aggregate in self.aggregates:
-            results.append(aggregate.finish(partial.states[at : at + len(aggregate.state)]))
+            results.append(aggregate.finish(block.states[at : at + len(aggregate.state)]))
             at += len(aggregate.state)
         return results
+
+
+def ordered(block: Block) -> Block:
+    """The groups in the order of their numbers."""
+    numbers = block.numbers
+    if len(numbers) < 2 or bool((numbers[:-1] <= numbers[1:]).all()):
+        return block
+    order = np.argsort(numbers, kind="stable")
+    return block.renumbered(numbers.take(order), order)
 
 
 def _concat(parts: Sequence[Column], dtype: pa.DataType) -> Column:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from streamlib.core.batch import Batch, Column, as_arrow, concat_batches
+from streamlib.core.batch import Batch, Column, as_arrow
 from streamlib.core.canonical import canonical
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.errors import DefinitionError, EventTimeError, UnknownColumnError
 from streamlib.core.time import MIN_TIME, Micros
 from streamlib.operators.aggregates import Aggregate, BoundAggregate
-from streamlib.operators.partials import Partial, PartialAggregator
+from streamlib.operators.partials import Block, PartialAggregator
+from streamlib.operators.slices import SliceStore
 from streamlib.state.key_groups import key_groups
 from streamlib.windows.assigners import SlidingWindow
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 RESULT, LATE, MISSED = range(3)
-
-MAX_PARTIALS = 32  # a slice: each may be as large as a batch; beyond, they are merged at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,7 @@ def _distinct(fields: list[pa.Field]) -> pa.Schema:
 
 
 class WindowAggregateOperator(Operator):
-    """Keeps partials by slice; a window that fires merges the slices it covers."""
+    """Judges lateness, keeps aggregated slices, and fires the windows that the watermark closes."""
 
     def __init__(self, spec: WindowAggregate, stream: StreamType, out: pa.Schema, missed: pa.Schema) -> None:
         self._window = spec.window
@@ -99,7 +98,7 @@ class WindowAggregateOperator(Operator):
             [stream.schema.field(key).type for key in stream.keys],
             [BoundAggregate(name, aggregate, stream) for name, aggregate in spec.aggregates],
         )
-        self._slices: dict[int, list[Partial]] = {}
+        self._slices = SliceStore(spec.window, self._aggregator)
         self._watermark = MIN_TIME
         self._late_rows = 0
 
@@ -116,17 +115,9 @@ class WindowAggregateOperator(Operator):
         elif self._window.slide > self._window.size:
             batch = batch.filter(self._in_a_window(times))
         if batch.num_rows:
-            self._add(batch)
-
-    def _add(self, batch: Batch) -> None:
-        assert batch.event_time is not None
-        keys = [batch.column(key) for key in self._stream.keys]
-        slices = self._window.slices(batch.event_time)
-        for number, partial in self._aggregator.build(batch, keys, slices).items():
-            partials = self._slices.setdefault(number, [])
-            partials.append(partial)
-            if len(partials) > MAX_PARTIALS:
-                partials[:] = [self._aggregator.merge(partials)]
+            assert batch.event_time is not None
+            keys = [batch.column(key) for key in self._stream.keys]
+            self._slices.add(batch, keys, self._window.slices(batch.event_time))
 
     def _in_a_window(self, times: Micros) -> np.ndarray:
         return self._window.ends(self._window.last_windows(times)) > times
@@ -165,50 +156,29 @@ class WindowAggregateOperator(Operator):
         return self._with_bounds(batch.take(found), np.concatenate(windows), self._missed)
 
     def _with_bounds(self, batch: Batch, windows: Micros, schema: pa.Schema) -> Batch:
-        numbers, which = np.unique(windows, return_inverse=True)
-        starts = np.array([self._window.start(n) for n in numbers.tolist()], np.int64)
-        ends = np.array([self._window.end(n) for n in numbers.tolist()], np.int64)
-        bounds = [pa.array(v[which]).view(_INSTANT) for v in (starts, ends)]
-        return batch.replaced(schema, [*batch.columns, *bounds])
+        return batch.replaced(schema, [*batch.columns, *self._bounds(windows)])
+
+    def _bounds(self, windows: Micros) -> list[pa.Array]:
+        return [
+            pa.array(v).view(_INSTANT) for v in (self._window.starts(windows), self._window.ends(windows))
+        ]
 
     # ------------------------------------------------------------------ time
 
     def on_watermark(self, watermark: int) -> Iterable[Output]:
-        before, self._watermark = self._watermark, max(watermark, self._watermark)
-        due = sorted(
-            {
-                window
-                for number in self._slices
-                for window in self._window.windows_of(number)
-                if before < self._window.end(window) <= watermark
-            }
-        )
-        fired = [self._fire(window) for window in due]
-        self._forget()
-        if fired:
-            yield RESULT, concat_batches(fired)
+        before = self._watermark
+        self._watermark = max(watermark, before)
+        if watermark < self._window.end_after(before):
+            return  # no window ends here
+        last = self._window.last_over(watermark)
+        for fired in self._slices.fire(self._window.last_over(before), last):
+            yield RESULT, self._result(fired)
+        self._slices.forget(self._window.first_open_slice(last))
 
-    def _fire(self, window: int) -> Batch:
-        partials = []
-        for number in self._window.slices_of(window):
-            found = self._slices.get(number)
-            if found:
-                if len(found) > 1:  # other windows share the slice: merge it once
-                    found[:] = [self._aggregator.merge(found)]
-                partials += found
-        result = self._aggregator.sparse(self._aggregator.merge(partials))
-        start, end = self._window.start(window), self._window.end(window)
-        columns: list[Column] = [*result.keys, _repeat(start, result), _repeat(end, result)]
-        columns += self._aggregator.finish(result)
-        return Batch(self._out, columns, len(result), np.full(len(result), end - 1, np.int64))
-
-    def _forget(self) -> None:
-        """Drop the slices whose windows have all fired."""
-        for number in [n for n in self._slices if self._over(n)]:
-            del self._slices[number]
-
-    def _over(self, number: int) -> bool:
-        return self._window.end(self._window.windows_of(number)[-1]) <= self._watermark
+    def _result(self, fired: Block) -> Batch:
+        columns = [*fired.keys, *self._bounds(fired.numbers), *self._aggregator.finish(fired)]
+        times = self._window.ends(fired.numbers) - 1
+        return Batch(self._out, columns, len(fired), times)
 
     def deadline_after(self, watermark: int) -> int:
         return self._window.end_after(watermark)
@@ -220,27 +190,19 @@ class WindowAggregateOperator(Operator):
     # ------------------------------------------------------------------ state
 
     def snapshot(self) -> OperatorState:
-        values = {
-            "watermark": self._watermark,
-            "late_rows": self._late_rows,
-        }
-        numbers, parts = [], []
-        for number, partials in self._slices.items():
-            partials[:] = [self._aggregator.merge(partials)]
-            parts.append(self._aggregator.sparse(partials[0]))
-            numbers.append(np.full(len(parts[-1]), number, np.int64))
-        if not parts:
-            return OperatorState({}, values)
-        return OperatorState({"slices": self._state_table(np.concatenate(numbers), parts)}, values)
+        values = {"watermark": self._watermark, "late_rows": self._late_rows}
+        groups = self._slices.groups()
+        return OperatorState({} if groups is None else {"slices": self._state_table(groups)}, values)
 
-    def _state_table(self, numbers: Micros, parts: list[Partial]) -> pa.Table:
+    def _state_table(self, groups: Block) -> pa.Table:
         columns: dict[str, pa.Array] = {}
-        for i, (key, dtype) in enumerate(zip(self._stream.keys, self._aggregator.key_types, strict=True)):
-            columns[f"key.{key}"] = pa.concat_arrays([as_arrow(p.keys[i], dtype) for p in parts])
-        groups = key_groups(list(columns.values()), len(numbers))
-        for i, (name, dtype) in enumerate(self._state_names()):
-            columns[name] = pa.concat_arrays([as_arrow(p.states[i], dtype) for p in parts])
-        return pa.table({"__key_group": groups, "__slice": numbers, **columns})
+        types = self._aggregator.key_types
+        for name, column, dtype in zip(self._stream.keys, groups.keys, types, strict=True):
+            columns[f"key.{name}"] = as_arrow(column, dtype)
+        key_group = key_groups(list(columns.values()), len(groups))
+        for (name, dtype), column in zip(self._state_names(), groups.states, strict=True):
+            columns[name] = as_arrow(column, dtype)
+        return pa.table({"__key_group": key_group, "__slice": groups.numbers, **columns})
 
     def _state_names(self) -> list[tuple[str, pa.DataType]]:
         names = [("rows", pa.int64())]
@@ -252,23 +214,17 @@ class WindowAggregateOperator(Operator):
         self._watermark = int(state.values["watermark"])
         self._late_rows = int(state.values["late_rows"])
         if "slices" in state.tables:
-            self._slices = self._restored_slices(state.tables)
+            self._slices.restore(self._restored(state.tables["slices"]))
 
-    def _restored_slices(self, tables: Mapping[str, pa.Table]) -> dict[int, list[Partial]]:
-        table = tables["slices"].combine_chunks()
-        keys: list[Column] = [_column(table, f"key.{key}") for key in self._stream.keys]
+    def _restored(self, table: pa.Table) -> Block:
         states: list[Column] = []
         for (name, _), column in zip(self._state_names(), self._aggregator.columns, strict=True):
             array = _column(table, name)
             states.append(array.to_numpy() if column.vector else array)
-        numbers = _column(table, "__slice").to_numpy()
-        return {n: [p] for n, p in self._aggregator.by_slice(numbers, keys, states).items()}
+        keys = tuple(_column(table, f"key.{key}") for key in self._stream.keys)
+        return Block(_column(table, "__slice").to_numpy(), keys, tuple(states))
 
 
 def _column(table: pa.Table, name: str) -> pa.Array:
     chunked = table.column(name)
     return chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
-
-
-def _repeat(instant: int, like: Partial) -> pa.Array:
-    return pa.array(np.full(len(like), instant, np.int64)).view(_INSTANT)

@@ -12,6 +12,10 @@ from streamlib.core.expressions import Bound, bind
 from streamlib.core.time import Micros, to_micros
 from streamlib.plan.node import Read
 
+SMALLEST_FRONT = 256  # rows: below, the costs of a batch outweigh those of its rows
+LARGEST_FRONT = 1_000_000  # rows: the largest batch that any runner asks for
+FRONT_GROWTH = 4
+
 
 class EventTimes:
     """Computes the event times of a source's rows."""
@@ -60,6 +64,7 @@ class Intake:
         self._entered_of_front = 0
         self._skip = 0
         self._read_all = False
+        self._appetite = LARGEST_FRONT
         self.rows = 0
 
     @property
@@ -100,7 +105,12 @@ class Intake:
         self._read_all = True
 
     def front(self, limit: int) -> Batch:
-        """The next rows: small chunks together, up to `limit` rows, at least those of one chunk's rest."""
+        """The next rows: small chunks together, up to `limit` rows.
+
+        Fewer where the last front was cut short by a late row: looking at many rows again and again
+        to admit a few would cost the square of them.
+        """
+        limit = min(limit, self._appetite)
         batches: list[Batch] = []
         rows = 0
         for waiting in self._waiting:
@@ -114,6 +124,7 @@ class Intake:
     def enter(self, rows: int) -> int | None:
         """The first `rows` rows of `front` entered; the floor after them (None: unknown)."""
         self.rows += rows
+        self._appetite = max(SMALLEST_FRONT, rows * FRONT_GROWTH)
         floor: int | None = None
         while rows:
             front = self._waiting.popleft()

@@ -8,6 +8,7 @@ Slices are named by a number, not by a time, so that nothing wraps near the limi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,22 +71,50 @@ class SlidingWindow:
         window = (time - self.offset - self.size) // self.slide + 1
         return self.end(window)
 
+    def last_over(self, watermark: int) -> int:
+        """The number of the last window that is over at `watermark`; clamped to int64."""
+        if watermark == MAX_TIME:
+            return MAX_TIME  # also the windows whose end lies beyond int64
+        return clamp((watermark - self.offset - self.size) // self.slide)
+
     def last_windows(self, times: Micros) -> Micros:
         """The number of the last window that starts at or before each time (it may not reach the time)."""
-        return self.slices(times) // (self.slide // self.slice_size)
+        return self.last_windows_of(self.slices(times))
+
+    def last_windows_of(self, slices: Micros) -> Micros:
+        """The number of the last window that starts at or before each slice (it may not reach it)."""
+        per_slide = self.slide // self.slice_size
+        return slices // per_slide if per_slide > 1 else slices
+
+    def holds(self, windows: Micros, slices: Micros) -> np.ndarray:
+        """Whether each window, which starts at or before its slice, reaches it."""
+        slice_size = self.slice_size
+        return slices - windows * (self.slide // slice_size) < self.size // slice_size
+
+    def first_open_slice(self, window: int) -> int:
+        """The number of the first slice that windows after `window` need."""
+        return (window + 1) * (self.slide // self.slice_size)
 
     def windows_per_row(self) -> int:
         """The most windows that a row can belong to."""
         return -(-self.size // self.slide)
 
+    def starts(self, windows: Micros) -> Micros:
+        """`start` of many windows."""
+        return self._saturated(windows, self.offset, self.start)
+
     def ends(self, windows: Micros) -> Micros:
         """`end` of many windows."""
-        limit = (MAX_TIME - self.offset - self.size) // self.slide
-        inside = np.clip(windows, -limit, limit)
-        ends = inside * self.slide + (self.offset + self.size)
-        for i in np.flatnonzero(inside != windows):  # only windows at the very ends of time
-            ends[i] = self.end(int(windows[i]))
-        return ends
+        return self._saturated(windows, self.offset + self.size, self.end)
+
+    def _saturated(self, windows: Micros, shift: int, exact: Callable[[int], int]) -> Micros:
+        limit = (MAX_TIME - shift) // self.slide
+        if len(windows) and -limit <= int(windows.min()) and int(windows.max()) <= limit:
+            return windows * self.slide + shift
+        instants = np.clip(windows, -limit, limit) * self.slide + shift
+        for i in np.flatnonzero(np.abs(windows) > limit):  # only windows at the very ends of time
+            instants[i] = exact(int(windows[i]))
+        return instants
 
     def describe(self) -> str:
         """The window on one line, as it is written."""

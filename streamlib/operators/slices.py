@@ -1,0 +1,143 @@
+"""The state of a windowed aggregation: partials by time slice, until no open window needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from streamlib.core.batch import Batch, Column
+from streamlib.core.time import Micros, clamp
+from streamlib.operators.partials import Block, Cells, PartialAggregator, ordered
+from streamlib.windows.assigners import SlidingWindow
+
+MAX_PARTIALS = 32  # a slice's cells, or blocks: each as large as a batch's groups; beyond, they are merged
+FIRED_GROUPS = 4_000_000  # groups gathered to fire at once: some hundred bytes each bounds memory
+
+
+class SliceStore:
+    """Adds batches, fires windows, forgets slices; all in columns, never a loop over groups."""
+
+    def __init__(self, window: SlidingWindow, aggregator: PartialAggregator) -> None:
+        self._window = window
+        self._aggregator = aggregator
+        self._cells: dict[int, list[Cells]] = {}
+        self._blocks: list[Block] = []
+
+    def add(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> None:
+        """Take rows; `slices` are the numbers of their slices."""
+        found = self._aggregator.build(batch, keys, slices)
+        if isinstance(found, Block):
+            self._blocks.append(found)
+            if len(self._blocks) > MAX_PARTIALS:
+                self._blocks = [ordered(self._aggregator.merge(self._blocks))]
+            return
+        for number, cells in found.items():
+            parts = self._cells.setdefault(number, [])
+            parts.append(cells)
+            if len(parts) > MAX_PARTIALS:
+                self._merge_slice(number)
+
+    def _merge_slice(self, number: int) -> None:
+        merged = self._aggregator.merge_cells(self._cells[number])
+        if merged is not None:
+            self._cells[number] = [merged]
+            return
+        parts = [self._aggregator.block_of(number, cells) for cells in self._cells.pop(number)]
+        self._blocks.append(self._aggregator.merge(parts))
+
+    # ------------------------------------------------------------------ windows
+
+    def fire(self, after: int, last: int) -> Iterator[Block]:
+        """The results of the windows numbered `after < n <= last`, in their order; keys in any order."""
+        span = self._slice_span()
+        if span is None:
+            return
+        first = max(after + 1, self._window.windows_of(span[0]).start)
+        last = min(last, self._window.windows_of(span[1]).stop - 1)
+        if first <= last:
+            yield from self._fire(first, last)
+
+    def _slice_span(self) -> tuple[int, int] | None:
+        first = [*self._cells, *(int(b.numbers[0]) for b in self._blocks)]
+        last = [*self._cells, *(int(b.numbers[-1]) for b in self._blocks)]
+        return (min(first), max(last)) if first else None
+
+    def _fire(self, first: int, last: int) -> Iterator[Block]:
+        due = [self._due(block, first, last) for block in self._blocks]
+        if last > first and sum(map(len, due)) * self._window.windows_per_row() > FIRED_GROUPS:
+            middle = (first + last) // 2
+            yield from self._fire(first, middle)
+            yield from self._fire(middle + 1, last)
+            return
+        due = [block for block in due if len(block)]
+        parts = [self._in_windows(self._aggregator.concat(due), first, last)] if due else []
+        parts += self._cells_of_windows(first, last)
+        if parts:
+            yield ordered(self._aggregator.merge(parts))
+
+    def _due(self, block: Block, first: int, last: int) -> Block:
+        """The part of a block that the windows `first` to `last` can need."""
+        slices = (self._window.slices_of(first).start, self._window.slices_of(last).stop)
+        start, stop = np.searchsorted(block.numbers, [clamp(s) for s in slices]).tolist()
+        return block.slice(start, stop)
+
+    def _in_windows(self, block: Block, first: int, last: int) -> Block:
+        """Every group once for each window from `first` to `last` that holds its slice."""
+        newest = self._window.last_windows_of(block.numbers)
+        numbers, rows = [], []
+        for back in range(self._window.windows_per_row()):
+            windows = newest - back
+            due = (windows >= first) & (windows <= last) & self._window.holds(windows, block.numbers)
+            rows.append(np.flatnonzero(due))
+            numbers.append(windows.take(rows[-1]))
+        return block.renumbered(np.concatenate(numbers), np.concatenate(rows))
+
+    def _cells_of_windows(self, first: int, last: int) -> list[Block]:
+        windows = {w for number in self._cells for w in self._window.windows_of(number) if first <= w <= last}
+        found = []
+        for window in sorted(windows):
+            parts: list[Cells] = []
+            for number in self._window.slices_of(window):
+                if len(self._cells.get(number, ())) > 1 and self._window.windows_per_row() > 1:
+                    self._merge_slice(number)  # other windows share it: merge it once
+                parts += self._cells.get(number, ())
+            merged = self._aggregator.merge_cells(parts) if parts else None
+            if merged is not None:
+                found.append(self._aggregator.block_of(window, merged))
+            else:
+                found += [self._aggregator.block_of(window, part) for part in parts]
+        return found
+
+    def forget(self, slices_below: int) -> None:
+        """Drop the slices with smaller numbers: all their windows have fired."""
+        for number in [n for n in self._cells if n < slices_below]:
+            del self._cells[number]
+        kept = []
+        for block in self._blocks:
+            start = int(np.searchsorted(block.numbers, clamp(slices_below)))
+            if start == len(block):
+                continue
+            rest = block if not start else block.slice(start, len(block))
+            # a small rest must not hold the memory of a large block
+            kept.append(_copied(rest) if start > len(rest) else rest)
+        self._blocks = kept
+
+    # ------------------------------------------------------------------ state
+
+    def groups(self) -> Block | None:
+        """All groups, one for each slice and keys; None if there are none."""
+        parts = list(self._blocks)
+        for number, cells in self._cells.items():
+            merged = self._aggregator.merge_cells(cells)
+            some = cells if merged is None else [merged]
+            parts += [self._aggregator.block_of(number, c) for c in some]
+        return self._aggregator.merge(parts) if parts else None
+
+    def restore(self, groups: Block) -> None:
+        """Become what `groups` told."""
+        self._blocks = [ordered(groups)] if len(groups) else []
+
+
+def _copied(block: Block) -> Block:
+    return block.renumbered(block.numbers.copy(), np.arange(len(block)))
