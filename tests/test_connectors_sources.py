@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from streamlib.connectors import csv, csv_dialect, memory, parquet
-from streamlib.core.contracts import Chunk, Json, Pause, Source, SourceReader
+from streamlib.core.contracts import Chunk, Counted, Json, Pause, Source, SourceReader
 from streamlib.core.errors import SourceError, UnknownColumnError
 from streamlib.core.time import MAX_TIME
 from streamlib.testing import pause, rows, scripted
@@ -231,3 +231,8 @@ def test_refuses_a_partition_that_it_does_not_have(case):
 def test_names_the_columns_where_the_event_time_is_none_of_them(case):
     with pytest.raises(UnknownColumnError, match="did you mean 'at'"):
         case.source.open(min(case.rows), None, "att")
+
+
+def test_sources_that_know_say_how_many_rows_there_are(case):
+    if isinstance(case.source, Counted):
+        assert case.source.row_count() == sum(map(len, case.rows.values()))

@@ -136,7 +136,7 @@ def dtype_of(expr: Expr, **types: pa.DataType) -> pa.DataType:
 
 
 def limits(dtype: pa.DataType) -> tuple[int, int]:
-    info = np.iinfo(dtype.to_pandas_dtype())
+    info = np.iinfo(str(dtype))
     return int(info.min), int(info.max)
 
 

@@ -47,6 +47,9 @@ class MemorySource:
     def partitions(self) -> Sequence[str]:
         return [name for name, _ in self.tables]
 
+    def row_count(self) -> int:
+        return sum(table.num_rows for _, table in self.tables)
+
     def open(self, partition: str, position: Json | None, event_time: str | None) -> MemoryReader:
         tables = dict(self.tables)
         if partition not in tables:
@@ -66,8 +69,7 @@ class MemorySource:
         return hash((self.schema(), self.chunk_rows, *((name, t.num_rows) for name, t in self.tables)))
 
     def __repr__(self) -> str:
-        rows = sum(table.num_rows for _, table in self.tables)
-        return f"memory.source({rows} rows: {', '.join(self.schema().names)})"
+        return f"memory.source({self.row_count()} rows: {', '.join(self.schema().names)})"
 
 
 class MemoryReader:

@@ -53,6 +53,9 @@ class ParquetSource:
     def partitions(self) -> Sequence[str]:
         return list(files.find_files(self.paths, SUFFIXES))
 
+    def row_count(self) -> int:
+        return sum(_row_count(path) for path in files.find_files(self.paths, SUFFIXES).values())
+
     def open(self, partition: str, position: Json | None, event_time: str | None) -> FileReader:
         row = row_number(position, partition)
         path = files.find_file(self.paths, partition)
@@ -125,6 +128,11 @@ def _footer_schema(path: str) -> pa.Schema:
             remedy="write the file again with distinct names",
         )
     return schema
+
+
+def _row_count(path: str) -> int:
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def _reading(path: str, read: Callable[[], _T]) -> _T:

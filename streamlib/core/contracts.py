@@ -210,6 +210,15 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class Counted(Protocol):
+    """Optional ability of a bounded source: how many rows there are, for progress."""
+
+    def row_count(self) -> int:
+        """Rows of all partitions together."""
+        ...
+
+
 # --------------------------------------------------------------------------- sinks
 
 Delivery = Literal["staged", "write_ahead", "idempotent", "at_least_once"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlib.core.contracts import Chunk, Pause
+from streamlib.core.contracts import Chunk, Counted, Pause
 from streamlib.core.errors import StreamlibError
 from streamlib.plan.bind import BoundFlow
 from streamlib.runners.feeds import Feed
@@ -42,10 +42,15 @@ class Driver:
         self._feeds: list[tuple[SourceInput, str, Feed]] = []
         self._size = BatchSize()
         partitions = {name: read.source.partitions() for name, (_, read) in flow.reads().items()}
+        self.total_rows: int | None = None
+        """Rows of all sources, where they all know it."""
         self.pipeline = Pipeline(flow, partitions, mode, world.clock.monotonic())
 
     def open(self) -> None:
         """Open a reader for every partition that has not ended, where the pipeline's positions say."""
+        counts = [s.read.source for s in self.pipeline.sources.values()]
+        if all(isinstance(source, Counted) for source in counts):
+            self.total_rows = sum(source.row_count() for source in counts if isinstance(source, Counted))
         for source in self.pipeline.sources.values():
             column = source.read.event_time_column()
             for partition, intake in source.intakes.items():

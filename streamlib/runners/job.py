@@ -167,6 +167,7 @@ class Job:
             self.mode,
             pipeline.rows,
             pipeline.rows - self._started_rows,
+            self._driver.total_rows,
             self._world.clock.monotonic() - self._began,
             pipeline.newest,
             pipeline.watermark,

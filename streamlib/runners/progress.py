@@ -47,10 +47,12 @@ class TextProgress:
 def progress_line(stats: Stats, rate: float) -> str:
     """Rows, rate, event time, watermark lag, late rows, checkpoints.
 
-    >>> progress_line(Stats("streaming", 1200, 1200, 1.0, 7_200_000_000, 0, 3, 2, 2), 1200)
+    >>> progress_line(Stats("streaming", 1200, 1200, None, 1.0, 7_200_000_000, 0, 3, 2, 2), 1200)
     '1,200 rows  1,200/s  event time 1970-01-01 02:00  watermark 2h behind  3 late  checkpoint 2'
     """
-    parts = [f"{stats.rows:,} rows", f"{rate:,.0f}/s"]
+    parts = [_rows(stats), f"{rate:,.0f}/s"]
+    if stats.mode == "batch" and stats.total_rows and 0 < stats.rows < stats.total_rows and rate > 0:
+        parts.append(f"about {(stats.total_rows - stats.rows) / rate:,.0f} s left")
     if stats.newest > MIN_TIME:
         parts.append(f"event time {show_instant(stats.newest)[:16].replace('T', ' ')}")
         parts.append(_lag(stats))
@@ -59,6 +61,12 @@ def progress_line(stats: Stats, rate: float) -> str:
     if stats.last_checkpoint:
         parts.append(f"checkpoint {stats.last_checkpoint}")
     return "  ".join(parts)
+
+
+def _rows(stats: Stats) -> str:
+    if stats.mode == "batch" and stats.total_rows:
+        return f"{stats.rows:,} of {stats.total_rows:,} rows ({100 * stats.rows // stats.total_rows} %)"
+    return f"{stats.rows:,} rows"
 
 
 def _lag(stats: Stats) -> str:

@@ -17,6 +17,7 @@ class Stats:
     mode: Mode
     rows: int
     rows_read: int
+    total_rows: int | None
     seconds: float
     newest: int
     watermark: int

@@ -13,7 +13,7 @@ from streamlib.core.batch import Batch, as_arrow
 from streamlib.core.errors import InvariantError, StreamlibError
 from streamlib.core.expressions.failures import first_failing_row, python_value
 from streamlib.core.expressions.kernels import Kernel
-from streamlib.core.expressions.types import TEMPORAL, Family, common_type, computing_type, family
+from streamlib.core.expressions.types import TEMPORAL, Family, common_type, computing_type, family, type_text
 from streamlib.core.expressions.values import Constant, Node, Value, Vector, to_arrow, vector
 
 EVENT_TIME_TYPE = pa.timestamp("us", tz="UTC")
@@ -215,7 +215,7 @@ def _numpy_target(source: pa.DataType, target: pa.DataType) -> np.dtype[Any] | N
     to_float = kinds[0] in {Family.BOOL, Family.INT, Family.FLOAT} and kinds[1] is Family.FLOAT
     widening = kinds == (Family.INT, Family.INT) and common_type(source, target) == target
     plain = computing_type(source) == source and computing_type(target) == target
-    return np.dtype(target.to_pandas_dtype()) if plain and (to_float or widening) else None
+    return np.dtype(type_text(target)) if plain and (to_float or widening) else None
 
 
 class Choose(Node):
