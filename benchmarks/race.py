@@ -175,7 +175,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=_positive, help="bids (5,000,000)")
     parser.add_argument("--rounds", type=_positive, help="paired rounds that count (7)")
     parser.add_argument("--quick", action="store_true", help="500,000 bids, 3 rounds")
-    parser.add_argument("--sink", choices=("memory", "parquet"), default="memory", help="of streamlib (memory)")
+    parser.add_argument(
+        "--sink", choices=("memory", "parquet"), default="memory", help="of streamlib (memory)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     return parser.parse_args()
 

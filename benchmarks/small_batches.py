@@ -85,7 +85,9 @@ def main() -> None:
     print(f"{'rows':>7}{'us a batch':>12}   {'spread':<20}{'M rows/s':>9}")
     found = []
     for rows, median, least, most in measured(arguments.rounds):
-        print(f"{rows:>7}{median:>12.1f}   {f'[{least:.1f}..{most:.1f}]':<20}{rows / median:>9.2f}", flush=True)
+        print(
+            f"{rows:>7}{median:>12.1f}   {f'[{least:.1f}..{most:.1f}]':<20}{rows / median:>9.2f}", flush=True
+        )
         found.append({"rows": rows, "us_per_batch": round(median, 1), "rounds": arguments.rounds})
     if arguments.json:
         print(json.dumps({"batches": found}))

@@ -24,8 +24,7 @@ from flights_parts.places import DEFAULT_FOLDER, Places
 
 import streamlib as sl
 from streamlib import col, windows
-from streamlib.connectors import parquet
-from streamlib.core.contracts import Source
+from streamlib.connectors import Source, parquet
 
 CHECKPOINTS = "0.3s"  # short, so that some lie before the kill; output appears at checkpoints
 

@@ -10,9 +10,9 @@ from streamlib.core.expressions import Expr, col, event_time, lit, when
 from streamlib.core.watermarks import bounded_disorder, monotone
 from streamlib.operators import Stream, count, max, mean, min, read, sum
 from streamlib.plan.flow import Flow
+from streamlib.plan.launch import JobResult
 from streamlib.plan.launch import register as _register
 from streamlib.runners.launcher import LocalLauncher as _LocalLauncher
-from streamlib.runners.stats import JobResult
 
 __version__ = "0.1.0"
 

@@ -201,6 +201,7 @@ def exact(op: str, a: int, b: int) -> int | None:
 @given(table=tables(INTS, INTS))
 @example(table={"a": pa.array([-(2**63)]), "b": pa.array([-1])})
 @example(table={"a": pa.array([-(2**63), 5, None]), "b": pa.array([None, -1, -1])})
+@example(table={"a": pa.array([-(2**40), 1]), "b": pa.array([2**40, -1])})
 @example(table={"a": pa.array([-128, 127], pa.int8()), "b": pa.array([-1, 1], pa.int8())})
 def test_integer_arithmetic_is_exact_or_says_that_it_overflows(op, table):
     expr = ARITHMETIC[op](col("a"), col("b"))
@@ -643,6 +644,12 @@ def test_a_condition_guards_its_branch():
     number = col("a").cast(pa.int64())
     assert values(when(col("a") == "x").then(-1).otherwise(number), a=words) == [1, -1, None, 22]
     assert values(when(col("a") != "x").then(number), a=words) == [1, None, None, 22]
+    assert values(when(col("a") == "x").then(-1).when(col("a") != "22").then(number), a=words) == [
+        1,
+        -1,
+        None,
+        None,
+    ]
     big = pa.array([1, 2**62])
     assert values(when(col("a") < 100).then(col("a") * 2).otherwise(0), a=big) == [2, 0]
     with pytest.raises(TypeMismatchError, match="'x' in row 1"):

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from streamlib.core.contracts import Chunk, Pause, Replay, Source, SourceReader
+from streamlib.connectors import Chunk, Pause, Source, SourceReader
+from streamlib.core.contracts import Replay
 
 
 @dataclass(frozen=True)

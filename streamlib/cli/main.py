@@ -16,9 +16,9 @@ import click
 from streamlib.cli.target import load_flow
 from streamlib.core.errors import DefinitionError, StreamlibError, TakenOverError
 from streamlib.core.time import duration
+from streamlib.plan.launch import JobOptions, ProgressStyle
 from streamlib.runners.job import DrainTimeoutError, Job
 from streamlib.runners.launcher import check_bounded, quick_switching
-from streamlib.runners.options import JobOptions
 from streamlib.runners.progress import progress_to, summary
 from streamlib.runners.signals import AbortedError, draining_on_signals
 from streamlib.runners.world import LocalWorld
@@ -81,7 +81,7 @@ def _job_options(command: Callable[..., None]) -> Callable[..., None]:
 @main.command()
 @_job_options
 @click.option("--finish", is_flag=True, help="When stopped, close all windows and end the job for good.")
-def run(target: str, progress: str, **options: Any) -> None:
+def run(target: str, progress: ProgressStyle, **options: Any) -> None:
     """Stream TARGET (FILE.py:NAME or MODULE:NAME) until its input ends or a signal comes.
 
     SIGTERM or Ctrl-C drains: open windows stay in the state for the next start. A second signal
@@ -92,12 +92,12 @@ def run(target: str, progress: str, **options: Any) -> None:
 
 @main.command()
 @_job_options
-def backfill(target: str, progress: str, **options: Any) -> None:
+def backfill(target: str, progress: ProgressStyle, **options: Any) -> None:
     """Run TARGET (FILE.py:NAME or MODULE:NAME) as a batch over its bounded sources."""
     _execute(target, "batch", JobOptions(**options), progress)
 
 
-def _execute(target: str, mode: Mode, options: JobOptions, progress: str) -> None:
+def _execute(target: str, mode: Mode, options: JobOptions, progress: ProgressStyle) -> None:
     try:
         flow = load_flow(target)
     except DefinitionError as error:

@@ -1,5 +1,22 @@
-"""Connectors: one module per system; each has `source` and `sink` factories where the system has both."""
+"""Connectors: one module per system; each has `source` and `sink` factories where the system has both.
+
+The contracts stand beside them for connectors of your own: a `Source` opens a `SourceReader` per
+partition, which answers with a `Chunk` or a `Pause`; a `Sink` opens a `SinkWriter`.
+"""
 
 from streamlib.connectors import console, csv, memory, parquet
+from streamlib.core.contracts import Chunk, Pause, Sink, SinkContext, SinkWriter, Source, SourceReader
 
-__all__ = ["console", "csv", "memory", "parquet"]
+__all__ = [
+    "Chunk",
+    "Pause",
+    "Sink",
+    "SinkContext",
+    "SinkWriter",
+    "Source",
+    "SourceReader",
+    "console",
+    "csv",
+    "memory",
+    "parquet",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -107,7 +108,18 @@ def _batches(
     # No threads here: the runner reads partitions on threads of its own, and decoding releases the GIL.
     batches = file.iter_batches(BATCH_ROWS, row_groups=range(first, groups.count), use_threads=False)
     rest = drop_rows(batches, row - groups.first_row(first), partition)
-    return (conform(rows, schema) for rows in rest)
+    return (conform(rows, schema) for rows in _up_to_group_ends(rest, groups, row))
+
+
+def _up_to_group_ends(
+    batches: Iterator[pa.RecordBatch], groups: RowGroups, row: int
+) -> Iterator[pa.RecordBatch]:
+    """The batches, cut where a row group ends: only there a chunk's floor can rise."""
+    for batch in batches:
+        edges = [0, *groups.ends_within(row, batch.num_rows), batch.num_rows]
+        for start, stop in pairwise(edges):
+            yield batch.slice(start, stop - start)
+        row += batch.num_rows
 
 
 def _opened(path: str) -> Any:

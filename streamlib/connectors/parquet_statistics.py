@@ -36,6 +36,13 @@ class RowGroups:
         """The number of the first row of `group`."""
         return int(self._starts[group])
 
+    def ends_within(self, row: int, rows: int) -> list[int]:
+        """Where row groups end inside `rows` rows from `row` on, counted from there, if floors are known."""
+        if self._known_from == self.count:
+            return []
+        inside = self._starts[(self._starts > row) & (self._starts < row + rows)]
+        return (inside - row).tolist()
+
     def floor(self, row: int) -> int | None:
         """The least event time in the row group of `row` and those behind it, None if unknown."""
         group = self.holding(row)

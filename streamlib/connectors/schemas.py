@@ -15,24 +15,28 @@ _CODE = {
     "date64[ms]": "pa.date64()",
     "null": "pa.string()",  # nothing but nulls was seen: text takes whatever comes
 }
+_VIEWS = {"string_view": pa.string(), "binary_view": pa.binary()}
 
 
 def plain(schema: pa.Schema) -> pa.Schema:
     """Names and types only: without metadata, and every column nullable.
 
-    Writers differ in both for the same rows, and neither changes what an operator computes.
+    Writers differ in both for the same rows, and neither changes what an operator computes. Views of
+    strings and bytes become plain ones: Arrow has few kernels for views.
 
     >>> plain(pa.schema([pa.field("id", pa.int64(), nullable=False)], metadata={"by": "spark"}))
     id: int64
     """
-    return pa.schema([pa.field(field.name, field.type) for field in schema])
+    return pa.schema([pa.field(field.name, _VIEWS.get(str(field.type), field.type)) for field in schema])
 
 
 def conform(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The same rows with exactly `schema`, by name; shares all buffers."""
+    """The same rows with exactly `schema`, by name; shares all buffers but those of views."""
     if rows.schema.equals(schema, check_metadata=True):
         return rows
-    return pa.RecordBatch.from_arrays([rows.column(name) for name in schema.names], schema=schema)
+    columns = [rows.column(field.name) for field in schema]
+    fitted = [c if c.type == f.type else c.cast(f.type) for c, f in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(fitted, schema=schema)
 
 
 def difference(expected: pa.Schema, found: pa.Schema) -> tuple[str, str] | None:

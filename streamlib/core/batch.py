@@ -46,6 +46,11 @@ def as_numpy(column: Column) -> npt.NDArray[Any] | None:
     return None
 
 
+def numpy_type(dtype: pa.DataType) -> np.dtype[Any]:
+    """The numpy type of an Arrow number; `to_pandas_dtype` would import pandas in older Arrows."""
+    return np.dtype({"float": "float32", "double": "float64"}.get(str(dtype), str(dtype)))
+
+
 class Batch:
     """Rows of a stream: `schema`, `columns`, and the hidden event times (microseconds, or None).
 

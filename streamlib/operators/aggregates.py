@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streamlib.core.batch import Batch, Column, as_arrow, as_numpy
+from streamlib.core.batch import Batch, Column, as_arrow, as_numpy, numpy_type
 from streamlib.core.canonical import Value
 from streamlib.core.contracts import StreamType
 from streamlib.core.errors import ArithmeticOverflowError, DefinitionError, TypeMismatchError, shown
@@ -43,14 +43,14 @@ class StateColumn:
 
     def empty(self, count: int) -> Vector:
         """The values of `count` groups without rows."""
-        return np.full(count, self._identity(), self.dtype.to_pandas_dtype())
+        return np.full(count, self._identity(), numpy_type(self.dtype))
 
     def _identity(self) -> float | int:
         if self.merge == "sum":
             return 0
         if pa.types.is_floating(self.dtype):
             return np.nan  # fmin and fmax take the other one: NaN stays only where all are NaN
-        limits = np.iinfo(self.dtype.to_pandas_dtype())
+        limits = np.iinfo(numpy_type(self.dtype))
         return limits.max if self.merge == "min" else limits.min
 
     def ufunc(self) -> np.ufunc:

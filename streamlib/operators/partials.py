@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from streamlib.core.batch import Batch, Column, as_arrow, as_numpy
+from streamlib.core.batch import Batch, Column, as_arrow, as_numpy, numpy_type
 from streamlib.core.time import Micros
 from streamlib.operators.aggregates import ROWS, BoundAggregate, StateColumn
 from streamlib.operators.grouping import direct_limit, group_rows, take_rows
@@ -137,7 +137,7 @@ class PartialAggregator:
     def block_of(self, number: int, cells: Cells) -> Block:
         """The same groups with a number and a key column, without empty cells."""
         present = np.flatnonzero(cells.states[0])
-        key = (present + cells.low).astype(self.key_types[0].to_pandas_dtype())
+        key = (present + cells.low).astype(numpy_type(self.key_types[0]))
         states = tuple(take_rows(s, present) for s in cells.states)
         return Block(np.full(len(present), number, np.int64), (key,), states)
 

@@ -10,11 +10,12 @@ import pyarrow as pa
 from streamlib.core.canonical import fingerprint
 from streamlib.core.contracts import Sink, Source
 from streamlib.core.errors import DefinitionError, did_you_mean
+from streamlib.core.time import Duration
 from streamlib.core.where import caller
 from streamlib.plan.bind import BoundFlow, bind_flow, ordered, rewritten
 from streamlib.plan.explain import explain_flow
 from streamlib.plan.guarantee import Guarantee, guarantee_of
-from streamlib.plan.launch import launcher
+from streamlib.plan.launch import JobOptions, JobResult, ProgressStyle, launcher
 from streamlib.plan.node import Node, Read, Write
 from streamlib.plan.stream import Written, checked_name
 
@@ -101,19 +102,61 @@ class Flow:
 
     # ------------------------------------------------------------------ runs
 
-    def run(self, **options: Any) -> Any:
-        """Run as a streaming job until the input ends or a signal comes; see `runners.run`."""
-        return launcher().run(self, **options)
+    def run(
+        self,
+        *,
+        state: str | None = None,
+        checkpoint_interval: Duration = "10s",
+        takeover: bool = False,
+        finish: bool = False,
+        drain_timeout: Duration = "60s",
+        progress: ProgressStyle = "auto",
+    ) -> JobResult:
+        """Run as a streaming job, in this process, until the input ends or a signal comes.
+
+        SIGTERM or Ctrl-C drains: open windows stay in the state, and the next run goes on from there.
+
+        Args:
+            state: folder of the job's state; a job *is* its state. Default: `.streamlib/<flow>`.
+            checkpoint_interval: time between checkpoints; output appears at checkpoints.
+            takeover: take the job from a process that still runs.
+            finish: when stopped, close all windows and end the job for good.
+            drain_timeout: how long a stop may take.
+            progress: shown on stderr: `auto` is `live` in a terminal and `plain` elsewhere.
+
+        Raises:
+            StreamlibError: whatever keeps the flow from starting or from going on, saying where.
+        """
+        options = JobOptions(state, checkpoint_interval, takeover, finish, drain_timeout)
+        return launcher().run(self, options, progress)
 
     def backfill(
         self,
         *,
         sources: Mapping[str, Source] | None = None,
         sinks: Mapping[str, Sink] | None = None,
-        **options: Any,
-    ) -> Any:
-        """Run the same graph as a batch over bounded sources; see `runners.backfill`."""
-        return launcher().backfill(self.rebind(sources=sources, sinks=sinks), **options)
+        state: str | None = None,
+        checkpoint_interval: Duration = "10s",
+        takeover: bool = False,
+        drain_timeout: Duration = "60s",
+        progress: ProgressStyle = "auto",
+    ) -> JobResult:
+        """Run the same graph as a batch over bounded sources: nothing is late.
+
+        A backfill is a job of its own: it has its own state (default: `.streamlib/<flow>.backfill`)
+        and should be given sinks of its own.
+
+        Args:
+            sources: connectors in the place of the flow's, by the sources' names.
+            sinks: connectors in the place of the flow's, by the sinks' names.
+            state: folder of the job's state.
+            checkpoint_interval: as for `run`.
+            takeover: as for `run`.
+            drain_timeout: as for `run`.
+            progress: as for `run`.
+        """
+        options = JobOptions(state, checkpoint_interval, takeover, False, drain_timeout)
+        return launcher().backfill(self.rebind(sources=sources, sinks=sinks), options, progress)
 
     def collect(self) -> Mapping[str, pa.Table]:
         """Run over bounded sources without a job, and return what each sink would have got."""

@@ -91,6 +91,11 @@ class Driver:
         return rows
 
     @property
+    def replayable(self) -> bool:
+        """Whether what was read and did not enter can be read again."""
+        return all(s.read.source.replay == "replayable" for s in self.pipeline.sources.values())
+
+    @property
     def _limit(self) -> int:
         return self._size.rows if self._mode == "streaming" else BATCH_ROWS
 

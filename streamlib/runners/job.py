@@ -14,11 +14,11 @@ from streamlib.core.errors import StateError, StateIncompatibleError, StreamlibE
 from streamlib.core.time import duration, show_duration
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.flow import Flow
+from streamlib.plan.launch import JobOptions, JobResult, Outcome
 from streamlib.plan.node import Node, Write
 from streamlib.runners.checkpointing import Checkpointer, SinkLane
 from streamlib.runners.driver import Driver
-from streamlib.runners.options import JobOptions, default_state
-from streamlib.runners.stats import JobResult, Outcome, Progress, Silent, Stats
+from streamlib.runners.stats import Progress, Silent, Stats
 from streamlib.runners.world import World
 from streamlib.runtime.pipeline import Captured, Mode
 
@@ -46,6 +46,7 @@ class Job:
         self._world = world
         self._progress = progress or Silent()
         self._draining = False
+        self._writers: dict[str, SinkWriter] = {}
         self._sinks: dict[str, SinkLane] = {}
         self._started_rows = 0
         self._began = 0.0
@@ -68,16 +69,19 @@ class Job:
         try:
             self._recover(bound, attempt)
         except (Exception, KeyboardInterrupt):
+            for writer in self._writers.values():
+                writer.close()
             self._store.release()
+            self._world.close()
             raise
 
     def _recover(self, bound: BoundFlow, attempt: str) -> None:
         manifest = self._manifest
         if manifest is not None:
             self._restore(manifest)
-        writers = self._open_sinks(bound, attempt)
-        self._finish_commits(writers)
-        self._sinks = {name: SinkLane(w, self._world.lane(name)) for name, w in writers.items()}
+        self._open_sinks(bound, attempt)
+        self._finish_commits(self._writers)
+        self._sinks = {name: SinkLane(w, self._world.lane(name)) for name, w in self._writers.items()}
         lane = self._world.lane(CHECKPOINT_LANE)
         self._lanes = [*(sink.lane for sink in self._sinks.values()), lane]
         last_number = manifest.number if manifest is not None else 0
@@ -90,13 +94,11 @@ class Job:
         captured = Captured(manifest.positions, manifest.watermarks, states, versions)
         self._driver.pipeline.restore(captured, self._world.clock.monotonic())
 
-    def _open_sinks(self, bound: BoundFlow, attempt: str) -> dict[str, SinkWriter]:
-        writers = {}
+    def _open_sinks(self, bound: BoundFlow, attempt: str) -> None:
         for name, (bound_node, write) in bound.writes().items():
             context = SinkContext(self.job, name, attempt, bound_node.input_types[0].schema, self._world.disk)
-            writers[name] = _open_sink(bound_node.node, write, context)
-            self._check_not_behind(name, writers[name])
-        return writers
+            self._writers[name] = _open_sink(bound_node.node, write, context)
+            self._check_not_behind(name, self._writers[name])
 
     def _check_not_behind(self, name: str, writer: SinkWriter) -> None:
         number = self._manifest.number if self._manifest is not None else 0
@@ -222,7 +224,7 @@ class Job:
 
     def _drain(self) -> Outcome:
         deadline = self._world.clock.monotonic() + self._drain_timeout
-        while self._driver.step():  # what was read already enters
+        while not self._driver.replayable and self._driver.step():  # what was read would be lost
             self._write()
             self._check_deadline(deadline)
         if self.options.finish:
@@ -261,6 +263,12 @@ class Job:
             sink.writer.close()
         self._store.release()
         self._world.close()
+
+
+def default_state(flow: str, mode: Mode) -> str:
+    """Where the state of a flow's job lives unless said otherwise."""
+    suffix = ".backfill" if mode == "batch" else ""
+    return os.path.join(".streamlib", flow + suffix)
 
 
 def _open_sink(node: Node, write: Write, context: SinkContext) -> SinkWriter:

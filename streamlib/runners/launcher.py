@@ -10,17 +10,16 @@ from typing import Any
 import pyarrow as pa
 
 from streamlib.core.batch import Batch
-from streamlib.core.errors import DefinitionError, did_you_mean
+from streamlib.core.errors import DefinitionError
 from streamlib.plan.bind import BoundFlow, bind_flow
 from streamlib.plan.flow import Flow
+from streamlib.plan.launch import JobOptions, JobResult, ProgressStyle
 from streamlib.plan.node import Node, Write
 from streamlib.plan.stream import Handle
 from streamlib.runners.driver import Driver
 from streamlib.runners.job import IDLE_WAIT, Job
-from streamlib.runners.options import JobOptions
 from streamlib.runners.progress import progress_to, summary
 from streamlib.runners.signals import draining_on_signals
-from streamlib.runners.stats import JobResult
 from streamlib.runners.world import LocalWorld
 from streamlib.runtime.pipeline import Mode
 
@@ -42,14 +41,14 @@ class _Discard:
 class LocalLauncher:
     """Runs flows in this process."""
 
-    def run(self, flow: Flow, *, progress: str = "auto", **options: Any) -> JobResult:
-        """Stream until the input ends or a signal comes. Options are those of `JobOptions`."""
-        return run_job(flow, "streaming", _options(options), progress)
+    def run(self, flow: Flow, options: JobOptions, progress: ProgressStyle) -> JobResult:
+        """See `Flow.run`."""
+        return run_job(flow, "streaming", options, progress)
 
-    def backfill(self, flow: Flow, *, progress: str = "auto", **options: Any) -> JobResult:
-        """Run as a batch. Options are those of `JobOptions`."""
+    def backfill(self, flow: Flow, options: JobOptions, progress: ProgressStyle) -> JobResult:
+        """See `Flow.backfill`."""
         check_bounded(flow.bind())
-        return run_job(flow, "batch", _options(options), progress)
+        return run_job(flow, "batch", options, progress)
 
     def collect(self, flow: Flow) -> Mapping[str, pa.Table]:
         """Run as a batch, without a job; what each sink would have got, by the sink's name."""
@@ -65,7 +64,7 @@ class LocalLauncher:
         return _collect(bind_flow("collect", [node]))["collect"]
 
 
-def run_job(flow: Flow, mode: Mode, options: JobOptions, progress: str) -> JobResult:
+def run_job(flow: Flow, mode: Mode, options: JobOptions, progress: ProgressStyle) -> JobResult:
     """Start and run a job in this process, with progress on stderr."""
     job = Job(flow, mode, options, LocalWorld(), progress_to(sys.stderr, progress))
     with quick_switching(), draining_on_signals(job):
@@ -85,19 +84,6 @@ def quick_switching() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
-
-
-def _options(options: dict[str, Any]) -> JobOptions:
-    known = JobOptions.__dataclass_fields__
-    for name in options:
-        if name not in known:
-            raise DefinitionError(
-                f"no option {name!r}",
-                expected=f"progress, {', '.join(known)}",
-                found=repr(name),
-                remedy=did_you_mean(name, known),
-            )
-    return JobOptions(**options)
 
 
 def check_bounded(flow: BoundFlow) -> None:

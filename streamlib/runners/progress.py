@@ -6,7 +6,8 @@ import shutil
 from typing import TextIO
 
 from streamlib.core.time import MAX_TIME, MIN_TIME, SECOND, show_duration, show_instant
-from streamlib.runners.stats import JobResult, Progress, Silent, Stats
+from streamlib.plan.launch import JobResult, ProgressStyle
+from streamlib.runners.stats import Progress, Silent, Stats
 
 LIVE_EVERY = 0.1  # seconds: ten frames a second look alive
 PLAIN_EVERY = 2.0  # seconds: a log stays readable
@@ -45,17 +46,16 @@ class TextProgress:
 
 
 def progress_line(stats: Stats, rate: float) -> str:
-    """Rows, rate, event time, watermark lag, late rows, checkpoints.
+    """Rows, rate, event time, how far the watermark lags behind it, late rows, last checkpoint.
 
     >>> progress_line(Stats("streaming", 1200, 1200, None, 1.0, 7_200_000_000, 0, 3, 2, 2), 1200)
-    '1,200 rows  1,200/s  event time 1970-01-01 02:00  watermark 2h behind  3 late  checkpoint 2'
+    '1,200 rows  1,200/s  1970-01-01 02:00  lag 2h  3 late  checkpoint 2'
     """
     parts = [_rows(stats), f"{rate:,.0f}/s"]
     if stats.mode == "batch" and stats.total_rows and 0 < stats.rows < stats.total_rows and rate > 0:
         parts.append(f"about {(stats.total_rows - stats.rows) / rate:,.0f} s left")
     if stats.newest > MIN_TIME:
-        parts.append(f"event time {show_instant(stats.newest)[:16].replace('T', ' ')}")
-        parts.append(_lag(stats))
+        parts += [show_instant(stats.newest)[:16].replace("T", " "), _lag(stats)]
     if stats.mode == "streaming":
         parts.append(f"{stats.late_rows:,} late")
     if stats.last_checkpoint:
@@ -70,15 +70,16 @@ def _rows(stats: Stats) -> str:
 
 
 def _lag(stats: Stats) -> str:
+    """How far the watermark is behind the newest event time: in a terminal every column counts."""
     if stats.watermark == MAX_TIME:
-        return "all windows closed"
+        return "all closed"
     if stats.watermark == MIN_TIME:
         return "no watermark yet"
     lag = max(0, stats.newest - stats.watermark)
-    return f"watermark {show_duration(lag - lag % SECOND)} behind"
+    return f"lag {show_duration(lag - lag % (60 * SECOND) if lag > 3600 * SECOND else lag - lag % SECOND)}"
 
 
-def progress_to(stream: TextIO, style: str = "auto") -> Progress:
+def progress_to(stream: TextIO, style: ProgressStyle = "auto") -> Progress:
     """The progress for a stream: `live`, `plain`, `none`, or `auto` (live in a terminal)."""
     if style == "none":
         return Silent()

@@ -1,13 +1,11 @@
-"""What a running job tells of itself, and what is left to say when it ended."""
+"""What a running job tells of itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from streamlib.runtime.pipeline import Mode
-
-Outcome = Literal["finished", "drained", "already finished"]
 
 
 @dataclass(frozen=True)
@@ -46,31 +44,3 @@ class Silent:
 
     def close(self, stats: Stats) -> None:
         """Show nothing."""
-
-
-@dataclass(frozen=True)
-class JobResult:
-    """How a run ended.
-
-    Attributes:
-        outcome: `finished` (all input read, all windows closed), `drained` (stopped; can go on), or
-            `already finished` (an earlier run had finished; nothing was read).
-        job: the job's id; it begins the names of published files.
-        rows: rows that entered since the job began.
-        rows_read: rows that entered in this run.
-        late_rows: rows late for all their windows since the job began.
-        checkpoints: checkpoints completed in this run.
-        last_checkpoint: number of the last completed checkpoint.
-        restored_from: number of the checkpoint this run went on from, or None.
-        seconds: how long `run` took.
-    """
-
-    outcome: Outcome
-    job: str
-    rows: int
-    rows_read: int
-    late_rows: int
-    checkpoints: int
-    last_checkpoint: int
-    restored_from: int | None
-    seconds: float

@@ -22,11 +22,10 @@ import pyarrow.parquet as pq
 from streamlib.core.contracts import Chunk, Clock, Disk, Pause, Source, SourceReader
 from streamlib.core.time import SECOND
 from streamlib.plan.flow import Flow
+from streamlib.plan.launch import JobOptions, JobResult
 from streamlib.runners.feeds import Feed
 from streamlib.runners.job import CHECKPOINT_LANE, Job
 from streamlib.runners.lanes import InlineLane, Lane
-from streamlib.runners.options import JobOptions
-from streamlib.runners.stats import JobResult
 from streamlib.testing.disk import SimDisk, SimulatedCrash
 
 COMMITTED = "sink commit: sync_dir (output)"

@@ -35,7 +35,7 @@ class Expr:
         """Nested tuples of strings, equal exactly where two expressions are the same.
 
         >>> (Column("a") + 1).canonical()
-        ('binary', '+', ('column', 'a'), ('literal', 'int', '1'))
+        ('binary', '+', ('column', 'a'), ('literal', '1'))
         """
         return (self.tag, *(_canonical(getattr(self, field.name)) for field in fields(self)))  # type: ignore[arg-type]
 
@@ -227,7 +227,7 @@ class Literal(Expr):
     value: LiteralValue
 
     def canonical(self) -> tuple[Any, ...]:
-        return (self.tag, type(self.value).__name__, repr(self.value))  # 1, 1.0 and True are equal
+        return (self.tag, repr(self.value))  # the values themselves won't do: 1, 1.0 and True are equal
 
     def __repr__(self) -> str:
         return f"lit({self.value!r})"
