@@ -33,14 +33,13 @@ def make_bids(rows: int, seed: int = 1) -> pa.Table:
     """
     random = np.random.default_rng(seed)
     number = np.arange(rows)
+    newest_auction = (number / _BIDS_PER_AUCTION).astype(np.int64)
     delay = np.minimum(random.exponential(_MEAN_DELAY, rows), DISORDER - 1).astype(np.int64)
     times = START + number * (1_000_000 // RATE) - delay
     price = (100 * 10 ** random.uniform(0, 6, rows)).round().astype(np.int64)
     return pa.table(
         {
-            "auction": _sliding_ids(
-                random, (number / _BIDS_PER_AUCTION).astype(np.int64), LIVE_AUCTIONS, 1 / 2
-            ),
+            "auction": _sliding_ids(random, newest_auction, LIVE_AUCTIONS, 1 / 2),
             "bidder": _sliding_ids(random, number // _BIDS_PER_PERSON, 1_000, 3 / 4),
             "price": price,
             "channel": _channels(random, rows),

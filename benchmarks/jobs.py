@@ -50,16 +50,16 @@ class Run:
 
 
 class Streaming:
-    """streamlib as a contestant. A trial run tells how often to take checkpoints."""
+    """streamlib as a contestant. Trial runs tell how often to take checkpoints."""
 
     def __init__(self, source: Source, sink: str, folder: Path) -> None:
         self.waits = False
-        """Whether the source has to wait for checkpoints: a job so short would end before them."""
+        """Whether the source waits for checkpoints at its end: the job would be over before them."""
         self._source = source
         self._sink = sink
         self._folder = folder
         self._run_once("1h")  # imports, and files that come into the cache
-        self._interval = int(self._run_once("1h").seconds * 1e6) // _AIM
+        self._interval = self._longest = int(self._run_once("1h").seconds * 1e6) // _AIM
 
     def run(self) -> Run:
         """A run with at least `CHECKPOINTS` of them."""
@@ -67,11 +67,10 @@ class Streaming:
             run = self._run_once(self._interval)
             if run.checkpoints >= CHECKPOINTS:
                 return run
-            if not self.waits:
-                self._interval //= 2
+            self._interval //= 2
         if self.waits:
             raise AssertionError(f"only {run.checkpoints} checkpoints in {run.seconds:.2f} s")
-        self.waits = True
+        self.waits, self._interval = True, self._longest
         return self.run()
 
     def _run_once(self, interval: str | int) -> Run:
@@ -104,9 +103,9 @@ def _sink(kind: str, path: Path) -> tuple[Sink, Callable[[], pa.Table]]:
 
 @dataclass(frozen=True)
 class WaitingSource:
-    """Another source in small pieces, of which each after the first waits for one checkpoint more.
+    """Another source, whose last rows wait until there were enough checkpoints.
 
-    With it a job of any length takes `CHECKPOINTS` of them. Its positions are row numbers.
+    With it a job of any length takes `CHECKPOINTS` of them. Positions must be row numbers.
     """
 
     source: Source
@@ -131,22 +130,34 @@ class WaitingSource:
 
 
 class _WaitingReader:
+    """Holds some chunks back; at the end it cuts them into pieces, of which each waits for a checkpoint."""
+
     def __init__(self, reader: SourceReader, state: str) -> None:
         self._reader = reader
         self._layout = Layout(state)
-        self._pieces: deque[Chunk] = deque()
-        self._handed_out = 0
+        self._held: deque[Chunk] = deque()
+        self._ended = False
 
     def read(self) -> Chunk | Pause:
-        if not self._pieces:
+        while not self._ended:
             found = self._reader.read()
-            if not isinstance(found, Chunk):
+            if isinstance(found, Chunk):
+                self._held.append(found)
+                if (
+                    sum(chunk.rows.num_rows for chunk in self._held)
+                    >= CHECKPOINTS + self._held[0].rows.num_rows
+                ):
+                    return self._held.popleft()
+            elif found is Pause.END:
+                self._ended = True
+                self._held = deque(piece for chunk in self._held for piece in _pieces(chunk))
+            else:
                 return found
-            self._pieces.extend(_pieces(found))
-        if self._checkpoints() < min(self._handed_out, CHECKPOINTS):
+        if not self._held:
+            return Pause.END
+        if self._checkpoints() < CHECKPOINTS - len(self._held):
             return Pause.NOT_YET
-        self._handed_out += 1
-        return self._pieces.popleft()
+        return self._held.popleft()
 
     def _checkpoints(self) -> int:
         return list_numbers(LocalDisk(), self._layout)[-1] - 1  # number 1 belongs to the start of the job

@@ -82,7 +82,10 @@ class Outcome:
         )
 
 
-HEAD = f"{'query':<10}{'source':<9}{'streamlib':>11}{'DuckDB':>11}{'Polars':>11}   {'ratio':<22}{'so it is':<9}checkpoints"
+HEAD = (
+    f"{'query':<10}{'source':<9}{'streamlib':>11}{'DuckDB':>11}{'Polars':>11}   "
+    f"{'ratio':<22}{'so it is':<9}checkpoints"
+)
 
 
 class Race:
@@ -172,7 +175,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Streaming with checkpoints against batch engines.")
-    parser.add_argument("--rows", type=_positive, help="bids (5,000,000)")
+    parser.add_argument("--rows", type=_positive, help="bids, in thousands or more (5,000,000)")
     parser.add_argument("--rounds", type=_positive, help="paired rounds that count (7)")
     parser.add_argument("--quick", action="store_true", help="500,000 bids, 3 rounds")
     parser.add_argument(

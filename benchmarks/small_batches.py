@@ -1,6 +1,6 @@
 """What a small batch costs: rows that come a few at a time are the latency of a stream.
 
-    python benchmarks/small_batches.py [--rounds N] [--json]
+    python benchmarks/small_batches.py [--batches N] [--rounds N] [--json]
 
 A batch of 100 bids goes through four operators (filter, with_columns, key_by, and a tumbling
 aggregate that fires by watermark) and is admitted as in a job; threads, checkpoints and files are left
@@ -26,7 +26,7 @@ from streamlib.core.contracts import Chunk, Pause
 from streamlib.runtime.pipeline import Pipeline
 
 ROWS = (100, 1_000, 10_000)
-_BATCHES = 2_000  # of 100 rows: 200 s of event time, in which 20 windows fire
+BATCHES = 2_000  # of 100 rows: 200 s of event time, in which 20 windows fire
 _MOST_ROWS = 1_000_000
 
 
@@ -67,10 +67,10 @@ def microseconds(flow: sl.Flow) -> float:
     return seconds / len(arriving) * 1e6
 
 
-def measured(rounds: int) -> Iterator[tuple[int, float, float, float]]:
+def measured(batches: int, rounds: int) -> Iterator[tuple[int, float, float, float]]:
     """By rows of a batch: median, least and largest microseconds of a batch."""
     for rows in ROWS:
-        flow = four_operators(make_bids(min(_BATCHES * rows, _MOST_ROWS)), rows)
+        flow = four_operators(make_bids(min(batches * rows, _MOST_ROWS)), rows)
         microseconds(flow)
         found = [microseconds(flow) for _ in range(rounds)]
         yield rows, statistics.median(found), min(found), max(found)
@@ -78,13 +78,16 @@ def measured(rounds: int) -> Iterator[tuple[int, float, float, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="The cost of small batches.")
+    parser.add_argument(
+        "--batches", type=int, default=BATCHES, help=f"in a round, fewer if large ({BATCHES})"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="of which the median is shown (5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     arguments = parser.parse_args()
     print(f"filter, with_columns, key_by, tumbling aggregate; {arguments.rounds} rounds")
     print(f"{'rows':>7}{'us a batch':>12}   {'spread':<20}{'M rows/s':>9}")
     found = []
-    for rows, median, least, most in measured(arguments.rounds):
+    for rows, median, least, most in measured(arguments.batches, arguments.rounds):
         print(
             f"{rows:>7}{median:>12.1f}   {f'[{least:.1f}..{most:.1f}]':<20}{rows / median:>9.2f}", flush=True
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from streamlib.cli.target import load_flow
+from streamlib.cli.target import TargetError, load_flow
 from streamlib.core.errors import DefinitionError, StreamlibError, TakenOverError
 from streamlib.core.time import duration
 from streamlib.plan.launch import JobOptions, ProgressStyle
@@ -100,8 +100,10 @@ def backfill(target: str, progress: ProgressStyle, **options: Any) -> None:
 def _execute(target: str, mode: Mode, options: JobOptions, progress: ProgressStyle) -> None:
     try:
         flow = load_flow(target)
-    except DefinitionError as error:
+    except TargetError as error:
         sys.exit(_refuse(error, USAGE))
+    except StreamlibError as error:
+        sys.exit(_refuse(error, NOT_STARTED))
     except Exception:
         traceback.print_exc()
         sys.exit(NOT_STARTED)

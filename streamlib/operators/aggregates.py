@@ -22,7 +22,8 @@ from streamlib.core.canonical import Value
 from streamlib.core.contracts import StreamType
 from streamlib.core.errors import ArithmeticOverflowError, DefinitionError, TypeMismatchError, shown
 from streamlib.core.expressions import Expr, bind, col
-from streamlib.operators.grouping import Codes
+from streamlib.core.where import caller
+from streamlib.operators.grouping import Codes, decoded, decoded_type
 
 Merge = Literal["sum", "min", "max"]
 Vector = npt.NDArray[Any]
@@ -67,11 +68,13 @@ class StateColumn:
             return self._scatter_arrow(codes, count, values)
         cells = self.empty(count)
         ufunc = self.ufunc()
-        if count == 1 and len(values):
-            cells[0] = ufunc.reduce(values)
-        else:
-            # a value dtype unlike the target's makes `at` 30 times slower
-            ufunc.at(cells, codes, np.asarray(values).astype(cells.dtype, copy=False))
+        # `reduce` would compute in the values' own type, and `at` is 30 times slower from another one
+        values = np.asarray(values).astype(cells.dtype, copy=False)
+        with np.errstate(all="ignore"):  # inf - inf is NaN, beyond float64 is inf
+            if count == 1 and len(values):
+                cells[0] = ufunc.reduce(values)
+            else:
+                ufunc.at(cells, codes, values)
         return cells
 
     def _scatter_arrow(self, codes: Codes, count: int, values: Column) -> pa.Array:
@@ -98,8 +101,11 @@ def _argument(value: str | Expr) -> Expr:
     if isinstance(value, Expr):
         return value
     raise DefinitionError(
-        "an aggregate takes a column", expected="a column name or an expression", found=shown(value)
-    )
+        "an aggregate takes a column",
+        expected="a column name or an expression",
+        found=shown(value),
+        remedy="wrap a constant in `sl.lit(...)`",
+    ).at("aggregate", caller())
 
 
 def count(column: str | Expr | None = None) -> Aggregate:
@@ -114,8 +120,9 @@ def count(column: str | Expr | None = None) -> Aggregate:
 def sum(column: str | Expr) -> Aggregate:
     """The sum, nulls skipped; 0 where there is nothing to add (as Polars).
 
-    int64 for integers and booleans, float64 for floats, the column's type for decimals and
-    durations. Integers are exact: a result beyond int64 raises `ArithmeticOverflowError`.
+    int64 for integers and booleans, float64 for floats, the widest type of their scale for decimals,
+    the column's type for durations. Integers and decimals are exact: a result beyond int64, or of
+    more digits than the decimal has, raises `ArithmeticOverflowError`.
 
     >>> sum("price")
     sum(col('price'))
@@ -173,7 +180,7 @@ class BoundAggregate:
         self.name = name
         self.aggregate = aggregate
         self._bound = None if aggregate.argument is None else bind(aggregate.argument, stream)
-        self.argument_type = None if self._bound is None else self._bound.dtype
+        self.argument_type = None if self._bound is None else decoded_type(self._bound.dtype)
         self.state, self.dtype = _layout(aggregate, self.argument_type)
 
     def partial(self, batch: Batch, codes: Codes, count: int, rows: Vector) -> list[Column]:
@@ -211,8 +218,7 @@ class BoundAggregate:
             _check_fits(self.name, np.asarray(states[0]), np.asarray(states[1]))
         if self.state[0].vector:
             return _restore_type(states[0], self.dtype)
-        zero = pa.scalar(0).cast(self.dtype)
-        return pc.fill_null(states[0], zero)
+        return _decimal_sum(self.name, as_arrow(states[0]), self.dtype)
 
 
 _ESTIMATE = StateColumn("estimate", pa.float64(), "sum")
@@ -240,8 +246,9 @@ def _sum_layout(aggregate: Aggregate, dtype: pa.DataType) -> tuple[tuple[StateCo
     if pa.types.is_duration(dtype) and aggregate.kind == "sum":
         return (StateColumn("sum", pa.int64(), "sum"), _ESTIMATE), dtype
     if pa.types.is_decimal(dtype) and aggregate.kind == "sum":
-        wide = pa.decimal128(38, dtype.scale)
-        return (StateColumn("sum", wide, "sum"),), wide
+        # 76 digits hold any sum of values of 38, and of more while there are fewer than 10^38 of them
+        result = (pa.decimal256 if dtype.bit_width > 128 else pa.decimal128)(_digits(dtype), dtype.scale)
+        return (StateColumn("sum", pa.decimal256(76, dtype.scale), "sum"),), result
     raise _not_aggregable(aggregate, dtype, "a number")
 
 
@@ -253,9 +260,25 @@ def _storage(dtype: pa.DataType) -> pa.DataType | None:
         return dtype
     if pa.types.is_temporal(dtype) and not pa.types.is_interval(dtype):
         return pa.int64() if dtype.bit_width == 64 else pa.int32()
-    if pa.types.is_string(dtype) or pa.types.is_decimal(dtype) or pa.types.is_binary(dtype):
+    if pa.types.is_decimal(dtype):
+        return dtype if dtype.bit_width >= 128 else pa.decimal128(dtype.precision, dtype.scale)
+    if any(is_type(dtype) for is_type in _TEXT):
         return dtype
     return None
+
+
+_TEXT = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_fixed_size_binary,
+)
+
+
+def _digits(dtype: pa.DataType) -> int:
+    """How many digits the sum of decimals of a type can show."""
+    return 76 if dtype.bit_width > 128 else 38
 
 
 def _not_aggregable(aggregate: Aggregate, dtype: pa.DataType, expected: str) -> TypeMismatchError:
@@ -271,7 +294,7 @@ def _values(column: Column, codes: Codes) -> Values:
     vector = as_numpy(column)
     if vector is not None:
         return Values(_plain(vector), codes, complete=True)
-    array = as_arrow(column)
+    array = decoded(column)
     if array.null_count:
         codes = codes[array.is_valid().to_numpy(zero_copy_only=False)]
     kept = array.drop_null()
@@ -302,6 +325,18 @@ def _check_fits(name: str, total: Vector, estimate: Vector) -> None:
         )
 
 
+def _decimal_sum(name: str, total: pa.Array, dtype: pa.DataType) -> pa.Array:
+    try:
+        return pc.fill_null(total, pa.scalar(0).cast(total.type)).cast(dtype)
+    except pa.ArrowInvalid as cause:
+        raise ArithmeticOverflowError(
+            f"the sum {name!r} does not fit {dtype}",
+            expected=f"a total of at most {dtype.precision} digits",
+            found=shown(pc.max(pc.abs(total)).as_py()),
+            remedy="sum a cast of the column: `.cast(pa.float64())` or a decimal256",
+        ) from cause
+
+
 def _mean(states: Sequence[Column]) -> Column:
     *sums, n = (np.asarray(s) for s in states)
     total = sums[0].astype(np.float64)
@@ -323,4 +358,4 @@ def _restore_type(values: Column, dtype: pa.DataType) -> Column:
         return as_arrow(values).cast(pa.bool_())
     if pa.types.is_temporal(dtype):
         return as_arrow(values).view(dtype)
-    return values
+    return values if isinstance(values, np.ndarray) else as_arrow(values, dtype)

@@ -62,9 +62,7 @@ def _encode(column: Column) -> tuple[Codes, int]:
 
 
 def _encode_hashed(column: Column) -> tuple[Codes, int]:
-    array = as_arrow(column)
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    array = decoded(column)
     if pa.types.is_floating(array.type):
         array = _canonical_floats(array)
     encoded = array.dictionary_encode(null_encoding="encode")
@@ -72,7 +70,22 @@ def _encode_hashed(column: Column) -> tuple[Codes, int]:
 
 
 def _canonical_floats(array: pa.Array) -> pa.Array:
-    return pc.add(array, pa.scalar(0.0, array.type))  # -0.0 + 0.0 = 0.0; NaNs hash alike in Arrow
+    if pa.types.is_float16(array.type):
+        array = array.cast(pa.float32())  # which has kernels
+    zero, nan = (pa.scalar(value, array.type) for value in (0.0, np.nan))
+    # -0.0 + 0.0 is 0.0; NaNs of other bits (inf - inf has its sign set) would be other keys
+    return pc.if_else(pc.is_nan(array), nan, pc.add(array, zero))
+
+
+def decoded(column: Column) -> pa.Array:
+    """The column as a plain Arrow array, not dictionary-encoded."""
+    array = as_arrow(column)
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def decoded_type(dtype: pa.DataType) -> pa.DataType:
+    """The type that `decoded` gives a column of `dtype`."""
+    return dtype.value_type if pa.types.is_dictionary(dtype) else dtype
 
 
 def _compress(codes: Codes, count: int) -> tuple[Codes, int]:

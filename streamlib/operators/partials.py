@@ -130,7 +130,8 @@ class PartialAggregator:
             cells, ufunc = column.empty(width), column.ufunc()
             for p in parts:
                 part = cells[p.low - low : p.low - low + len(p)]
-                ufunc(part, p.states[i], out=part)
+                with np.errstate(all="ignore"):  # as in `StateColumn.scatter`
+                    ufunc(part, p.states[i], out=part)
             states.append(cells)
         return Cells(low, tuple(states))
 

@@ -65,7 +65,8 @@ class SliceStore:
 
     def _fire(self, first: int, last: int) -> Iterator[Block]:
         due = [self._due(block, first, last) for block in self._blocks]
-        if last > first and sum(map(len, due)) * self._window.windows_per_row() > FIRED_GROUPS:
+        most = min(self._window.windows_per_row(), last - first + 1)
+        if last > first and sum(map(len, due)) * most > FIRED_GROUPS:
             middle = (first + last) // 2
             yield from self._fire(first, middle)
             yield from self._fire(middle + 1, last)
@@ -84,17 +85,14 @@ class SliceStore:
 
     def _in_windows(self, block: Block, first: int, last: int) -> Block:
         """Every group once for each window from `first` to `last` that holds its slice."""
-        newest = self._window.last_windows_of(block.numbers)
-        numbers, rows = [], []
-        for back in range(self._window.windows_per_row()):
-            windows = newest - back
-            due = (windows >= first) & (windows <= last) & self._window.holds(windows, block.numbers)
-            rows.append(np.flatnonzero(due))
-            numbers.append(windows.take(rows[-1]))
-        return block.renumbered(np.concatenate(numbers), np.concatenate(rows))
+        rows, windows = self._window.windows_holding(block.numbers, first, last)
+        return block.renumbered(windows, rows)
 
     def _cells_of_windows(self, first: int, last: int) -> list[Block]:
-        windows = {w for number in self._cells for w in self._window.windows_of(number) if first <= w <= last}
+        windows: set[int] = set()
+        for number in self._cells:
+            holding = self._window.windows_of(number)
+            windows.update(range(max(holding.start, first), min(holding.stop, last + 1)))
         found = []
         for window in sorted(windows):
             parts: list[Cells] = []

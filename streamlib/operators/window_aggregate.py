@@ -15,12 +15,14 @@ from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState
 from streamlib.core.errors import DefinitionError, EventTimeError, UnknownColumnError
 from streamlib.core.time import MIN_TIME, Micros
 from streamlib.operators.aggregates import Aggregate, BoundAggregate
+from streamlib.operators.grouping import decoded, decoded_type
 from streamlib.operators.partials import Block, PartialAggregator
 from streamlib.operators.slices import SliceStore
-from streamlib.state.key_groups import key_groups
+from streamlib.state.key_groups import check_key_type, key_groups
 from streamlib.windows.assigners import SlidingWindow
 
 _INSTANT = pa.timestamp("us", tz="UTC")
+_BOUNDS = (pa.field("window_start", _INSTANT, False), pa.field("window_end", _INSTANT, False))
 RESULT, LATE, MISSED = range(3)
 
 
@@ -44,17 +46,18 @@ class WindowAggregate(OperatorSpec):
                 found="a stream without one",
                 remedy="give `event_time=` (and `watermark=`) to `sl.read`",
             )
-        for key in stream.keys:
+        for key in stream.keys:  # operators since `key_by` may have dropped or changed the column
             if stream.schema.get_field_index(key) < 0:
                 raise UnknownColumnError.of(key, stream.schema.names)
-        bounds = [pa.field("window_start", _INSTANT, False), pa.field("window_end", _INSTANT, False)]
+            check_key_type(key, stream.schema.field(key).type)
         keys = [stream.schema.field(key) for key in stream.keys]
+        keys = [field.with_type(decoded_type(field.type)) for field in keys]
         results = [
             pa.field(name, BoundAggregate(name, aggregate, stream).dtype)
             for name, aggregate in self.aggregates
         ]
-        out = _distinct([*keys, *bounds, *results])
-        missed = _distinct([*stream.schema, *bounds])
+        out = _distinct([*keys, *_BOUNDS, *results])
+        missed = _distinct([*(f for f in stream.schema if f not in _BOUNDS), *_BOUNDS])
         return (
             StreamType(out, event_time=True, keys=stream.keys),
             StreamType(stream.schema, event_time=True, keys=stream.keys),
@@ -95,7 +98,7 @@ class WindowAggregateOperator(Operator):
         self._out = out
         self._missed = missed
         self._aggregator = PartialAggregator(
-            [stream.schema.field(key).type for key in stream.keys],
+            [out.field(key).type for key in stream.keys],
             [BoundAggregate(name, aggregate, stream) for name, aggregate in spec.aggregates],
         )
         self._slices = SliceStore(spec.window, self._aggregator)
@@ -113,50 +116,43 @@ class WindowAggregateOperator(Operator):
             batch, late = self._split_late(batch, times)
             yield from late
         elif self._window.slide > self._window.size:
-            batch = batch.filter(self._in_a_window(times))
+            slices = self._window.slices(times)
+            batch = batch.filter(self._window.holds(self._window.last_windows_of(slices), slices))
         if batch.num_rows:
             assert batch.event_time is not None
-            keys = [batch.column(key) for key in self._stream.keys]
+            keys = [_decoded(batch.column(key)) for key in self._stream.keys]
             self._slices.add(batch, keys, self._window.slices(batch.event_time))
-
-    def _in_a_window(self, times: Micros) -> np.ndarray:
-        return self._window.ends(self._window.last_windows(times)) > times
 
     def _split_late(self, batch: Batch, times: Micros) -> tuple[Batch, list[Output]]:
         """The rows that some open window still takes, and the outputs for the windows they missed.
 
         A row is late for a window whose end the watermark has reached, never by itself.
         """
-        last = self._window.last_windows(times)
-        ends = self._window.ends(last)
-        inside = ends > times
-        late = inside & (ends <= self._watermark)
+        slices = self._window.slices(times)
+        last = self._window.last_windows_of(slices)
+        inside = self._window.holds(last, slices)
+        late = inside & (self._window.ends(last) <= self._watermark)
         outputs: list[Output] = []
         if late.any():
             self._late_rows += int(np.count_nonzero(late))
             outputs.append((LATE, batch.filter(late)))
-        missed = self._missed_windows(batch, times, last)
+        missed = self._missed_windows(batch, times)
         if missed is not None:
             outputs.append((MISSED, missed))
         return batch.filter(inside & ~late), outputs
 
-    def _missed_windows(self, batch: Batch, times: Micros, last: Micros) -> Batch | None:
+    def _missed_windows(self, batch: Batch, times: Micros) -> Batch | None:
         """One row for each row and window of it that has fired already."""
         behind = np.flatnonzero(times < self._watermark)
-        rows, windows = [], []
-        for back in range(self._window.windows_per_row()):
-            number = last[behind] - back
-            ends = self._window.ends(number)
-            missed = (ends > times[behind]) & (ends <= self._watermark)
-            rows.append(behind[missed])
-            windows.append(number[missed])
-        found = np.concatenate(rows)
-        if not len(found):
+        slices = self._window.slices(times.take(behind))
+        rows, windows = self._window.windows_holding(
+            slices, MIN_TIME, self._window.last_over(self._watermark)
+        )
+        if not len(rows):
             return None
-        return self._with_bounds(batch.take(found), np.concatenate(windows), self._missed)
-
-    def _with_bounds(self, batch: Batch, windows: Micros, schema: pa.Schema) -> Batch:
-        return batch.replaced(schema, [*batch.columns, *self._bounds(windows)])
+        found = batch.take(behind.take(rows))
+        kept = [c for c, f in zip(found.columns, found.schema, strict=True) if f not in _BOUNDS]
+        return found.replaced(self._missed, [*kept, *self._bounds(windows)])
 
     def _bounds(self, windows: Micros) -> list[pa.Array]:
         return [
@@ -207,7 +203,7 @@ class WindowAggregateOperator(Operator):
     def _state_names(self) -> list[tuple[str, pa.DataType]]:
         names = [("rows", pa.int64())]
         for aggregate in self._aggregator.aggregates:
-            names += [(f"{aggregate.name}.{c.suffix}", c.dtype) for c in aggregate.state]
+            names += [(f"result.{aggregate.name}.{c.suffix}", c.dtype) for c in aggregate.state]
         return names
 
     def restore(self, state: OperatorState) -> None:
@@ -223,6 +219,10 @@ class WindowAggregateOperator(Operator):
             states.append(array.to_numpy() if column.vector else array)
         keys = tuple(_column(table, f"key.{key}") for key in self._stream.keys)
         return Block(_column(table, "__slice").to_numpy(), keys, tuple(states))
+
+
+def _decoded(column: Column) -> Column:
+    return column if isinstance(column, np.ndarray) else decoded(column)
 
 
 def _column(table: pa.Table, name: str) -> pa.Array:

@@ -7,36 +7,62 @@ while this happens; `poll` moves it forward.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from streamlib.checkpoint.store import Capture, StateStore
 from streamlib.core.contracts import Json, SinkWriter
+from streamlib.plan.node import Node
+from streamlib.runners.blame import blaming
 from streamlib.runners.lanes import Lane
 from streamlib.runtime.pipeline import Captured
+
+T = TypeVar("T")
 
 
 @dataclass
 class SinkLane:
-    """A sink's writer and the lane in which all its calls run."""
+    """A sink's writer and the lane in which all its calls run. Errors name the sink."""
 
+    node: Node
     writer: SinkWriter
     lane: Lane
-    writes: list[Future[Any]] = field(default_factory=list)
+    writes: deque[Future[None]] = field(default_factory=deque)
 
     def write(self, rows: pa.RecordBatch) -> None:
-        """Queue rows; waits while the lane is full. Raises what an earlier write raised."""
+        """Queue rows, for which there has to be room. Raises what an earlier write raised."""
         self.check()
         self.writes.append(self.lane.submit(self.writer.write, rows))
+
+    @property
+    def full(self) -> bool:
+        """Whether rows have to wait. Raises what an earlier write raised."""
+        self.check()
+        return self.lane.full
 
     def check(self) -> None:
         """Raise what a finished write raised."""
         while self.writes and self.writes[0].done():
-            self.writes.pop(0).result()
+            self.result(self.writes.popleft())
+
+    def result(self, done: Future[T]) -> T:
+        """The result of a finished call. Raises what the call raised."""
+        with blaming(self.node):
+            return done.result()
+
+    def close(self, left: Callable[[], float]) -> None:
+        """End the lane in the seconds that are left, then close the writer.
+
+        Not where a call hangs in it: no other may run beside that.
+        """
+        if self.lane.close(left()):
+            with blaming(self.node):
+                self.writer.close()
 
 
 @dataclass
@@ -48,7 +74,7 @@ class InFlight:
     finished: bool
     prepared: dict[str, Future[Json]]
     written: Future[Any] | None = None
-    committed: list[Future[None]] | None = None
+    committed: list[tuple[SinkLane, Future[None]]] | None = None
     forgotten: Future[None] | None = None
 
 
@@ -69,6 +95,12 @@ class Checkpointer:
     def in_flight(self) -> bool:
         """Whether a checkpoint is under way."""
         return self._current is not None
+
+    @property
+    def writing(self) -> bool:
+        """Whether a manifest is being written, or its writing failed: it may exist or not."""
+        current = self._current
+        return current is not None and current.written is not None and current.committed is None
 
     def begin(self, captured: Captured, finished: bool = False) -> None:
         """Start a checkpoint of `captured`; everything the captured steps wrote is in the lanes already."""
@@ -103,7 +135,7 @@ class Checkpointer:
     def _write(self, current: InFlight) -> bool:
         if not all(f.done() for f in current.prepared.values()):
             return False
-        prepared = {name: f.result() for name, f in current.prepared.items()}
+        prepared = {name: self._sinks[name].result(f) for name, f in current.prepared.items()}
         captured = current.captured
         capture = Capture(
             captured.positions,
@@ -124,19 +156,16 @@ class Checkpointer:
         current.committed = self._commits()
         return True
 
-    def _commits(self) -> list[Future[None]]:
-        return [
-            self._sinks[name].lane.submit(self._sinks[name].writer.commit, commit.number, commit.value)
-            for name, commits in self._store.pending.items()
-            for commit in commits
-        ]
+    def _commits(self) -> list[tuple[SinkLane, Future[None]]]:
+        pending = ((self._sinks[name], c) for name, commits in self._store.pending.items() for c in commits)
+        return [(sink, sink.lane.submit(sink.writer.commit, c.number, c.value)) for sink, c in pending]
 
     def _forget(self, current: InFlight) -> bool:
         assert current.committed is not None
-        if not all(f.done() for f in current.committed):
+        if not all(f.done() for _, f in current.committed):
             return False
-        for future in current.committed:
-            future.result()
+        for sink, future in current.committed:
+            sink.result(future)
         current.forgotten = self._lane.submit(self._acknowledge, current.number)
         return True
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
+
 from streamlib.core.contracts import Chunk, Counted, Pause
-from streamlib.core.errors import StreamlibError
-from streamlib.plan.bind import BoundFlow
+from streamlib.core.errors import SourceError
+from streamlib.plan.bind import BoundFlow, BoundNode
+from streamlib.plan.node import Read
+from streamlib.runners.blame import blaming
 from streamlib.runners.feeds import Feed
 from streamlib.runners.world import World
 from streamlib.runtime.pipeline import Mode, Pipeline, SourceInput
@@ -41,41 +46,50 @@ class Driver:
         self._mode = mode
         self._feeds: list[tuple[SourceInput, str, Feed]] = []
         self._size = BatchSize()
-        partitions = {name: read.source.partitions() for name, (_, read) in flow.reads().items()}
+        partitions = {name: _partitions(bound, read) for name, (bound, read) in flow.reads().items()}
         self.total_rows: int | None = None
         """Rows of all sources, where they all know it."""
         self.pipeline = Pipeline(flow, partitions, mode, world.clock.monotonic())
 
     def open(self) -> None:
         """Open a reader for every partition that has not ended, where the pipeline's positions say."""
-        counts = [s.read.source for s in self.pipeline.sources.values()]
-        if all(isinstance(source, Counted) for source in counts):
-            self.total_rows = sum(source.row_count() for source in counts if isinstance(source, Counted))
+        self.total_rows = self._count()
         for source in self.pipeline.sources.values():
             column = source.read.event_time_column()
             for partition, intake in source.intakes.items():
                 if intake.ended:
                     continue
-                try:
+                with blaming(source.bound.node):
                     reader = source.read.source.open(partition, intake.start, column)
-                except StreamlibError as error:
-                    raise source.bound.node.blame(error) from error.__cause__
                 self._feeds.append((source, partition, self._world.feed(source.read.source, reader)))
+
+    def _count(self) -> int | None:
+        total = 0
+        for source in self.pipeline.sources.values():
+            if not isinstance(source.read.source, Counted):
+                return None
+            with blaming(source.bound.node):
+                total += source.read.source.row_count()
+        return total
 
     def read(self) -> None:
         """Offer what was read to partitions that have room for it."""
         ended = [feed for feed in self._feeds if self._poll(*feed) is Pause.END]
         for feed in ended:
             self._feeds.remove(feed)
-            feed[2].close()
+            with blaming(feed[0].bound.node):
+                feed[2].close()
 
     def _poll(self, source: SourceInput, partition: str, feed: Feed) -> Chunk | Pause:
         if source.intakes[partition].waiting_rows >= self._limit:
             return Pause.NOT_YET
         try:
-            found = feed.poll()
-        except StreamlibError as error:
-            raise source.bound.node.blame(error) from error.__cause__
+            with blaming(source.bound.node):
+                found = feed.poll()
+        except Exception as error:
+            entered = source.intakes[partition].rows
+            error.add_note(f"reading partition {partition!r} after {entered:,} rows that entered")
+            raise
         if isinstance(found, Chunk):
             self.pipeline.offer(source.name, partition, found)
         elif found is Pause.END:
@@ -100,6 +114,21 @@ class Driver:
         return self._size.rows if self._mode == "streaming" else BATCH_ROWS
 
     def close(self) -> None:
-        """Close all readers."""
-        while self._feeds:
-            self._feeds.pop()[2].close()
+        """Close all readers, whatever fails on the way."""
+        with ExitStack() as last_first:
+            for _, _, feed in self._feeds:
+                last_first.callback(feed.close)
+        self._feeds.clear()
+
+
+def _partitions(bound: BoundNode, read: Read) -> Sequence[str]:
+    with blaming(bound.node):
+        partitions = read.source.partitions()
+        if not partitions:
+            raise SourceError(
+                "the source has no partitions, so it would end before it began",
+                expected="at least one partition",
+                found=f"none in {read.source!r}",
+                remedy="check what the source is to read: a topic or folder may not be there yet",
+            )
+    return partitions

@@ -6,25 +6,29 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
+from functools import partial
+from typing import NoReturn
 
 from streamlib.checkpoint.manifest import Manifest
 from streamlib.checkpoint.store import StateStore
-from streamlib.core.contracts import Cleans, SinkContext, SinkWriter
-from streamlib.core.errors import StateError, StateIncompatibleError, StreamlibError
+from streamlib.core.contracts import SinkWriter
+from streamlib.core.errors import StateError, StreamlibError, TakenOverError
 from streamlib.core.time import duration, show_duration
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.flow import Flow
 from streamlib.plan.launch import JobOptions, JobResult, Outcome
-from streamlib.plan.node import Node, Write
 from streamlib.runners.checkpointing import Checkpointer, SinkLane
 from streamlib.runners.driver import Driver
+from streamlib.runners.lanes import Lane
+from streamlib.runners.recovery import check_not_behind, finish_commits, opened
 from streamlib.runners.stats import Progress, Silent, Stats
 from streamlib.runners.world import World
 from streamlib.runtime.pipeline import Captured, Mode
 
 CHECKPOINT_LANE = "checkpoint"
 IDLE_WAIT = 0.05  # seconds: how long a loop with nothing to do sleeps unless woken
-LANE_TIMEOUT = 5.0  # seconds a lane gets to end after a failure
+LANE_TIMEOUT = 5.0  # seconds the lanes get to end after a failure
 
 
 class DrainTimeoutError(StateError):
@@ -40,14 +44,15 @@ class Job:
         self.flow = flow
         self.mode: Mode = mode
         self.options = options
-        self.state = os.path.abspath(options.state or default_state(flow.name, mode))
+        self.state = os.path.abspath(os.path.expanduser(options.state or default_state(flow.name, mode)))
         self._interval = duration(options.checkpoint_interval) / 1e6
         self._drain_timeout = duration(options.drain_timeout) / 1e6
         self._world = world
         self._progress = progress or Silent()
-        self._draining = False
+        self._drain_by: float | None = None
         self._writers: dict[str, SinkWriter] = {}
         self._sinks: dict[str, SinkLane] = {}
+        self._lane: Lane | None = None
         self._started_rows = 0
         self._began = 0.0
 
@@ -68,24 +73,22 @@ class Job:
         self._manifest = restored.manifest
         try:
             self._recover(bound, attempt)
-        except (Exception, KeyboardInterrupt):
-            for writer in self._writers.values():
-                writer.close()
-            self._store.release()
-            self._world.close()
-            raise
+        except (Exception, KeyboardInterrupt) as error:
+            self._fail(error)
 
     def _recover(self, bound: BoundFlow, attempt: str) -> None:
         manifest = self._manifest
         if manifest is not None:
             self._restore(manifest)
-        self._open_sinks(bound, attempt)
-        self._finish_commits(self._writers)
-        self._sinks = {name: SinkLane(w, self._world.lane(name)) for name, w in self._writers.items()}
-        lane = self._world.lane(CHECKPOINT_LANE)
-        self._lanes = [*(sink.lane for sink in self._sinks.values()), lane]
-        last_number = manifest.number if manifest is not None else 0
-        self._checkpointer = Checkpointer(self._store, lane, self._sinks, last_number)
+        newest = manifest.number if manifest is not None else 0
+        for name, writer in opened(bound, self.job, attempt, self._world.disk):
+            self._writers[name] = writer  # one by one: those before a failing one have to be closed
+        check_not_behind(bound, self._writers, newest, self.state)
+        finish_commits(bound, self._store, self._writers)
+        for name, (node, _) in bound.writes().items():
+            self._sinks[name] = SinkLane(node.node, self._writers[name], self._world.lane(name))
+        self._lane = lane = self._world.lane(CHECKPOINT_LANE)
+        self._checkpointer = Checkpointer(self._store, lane, self._sinks, newest)
         self._started_rows = self._driver.pipeline.rows
 
     def _restore(self, manifest: Manifest) -> None:
@@ -93,40 +96,6 @@ class Job:
         versions = {name: entry.version for name, entry in manifest.operators.items()}
         captured = Captured(manifest.positions, manifest.watermarks, states, versions)
         self._driver.pipeline.restore(captured, self._world.clock.monotonic())
-
-    def _open_sinks(self, bound: BoundFlow, attempt: str) -> None:
-        for name, (bound_node, write) in bound.writes().items():
-            context = SinkContext(self.job, name, attempt, bound_node.input_types[0].schema, self._world.disk)
-            self._writers[name] = _open_sink(bound_node.node, write, context)
-            self._check_not_behind(name, self._writers[name])
-
-    def _check_not_behind(self, name: str, writer: SinkWriter) -> None:
-        number = self._manifest.number if self._manifest is not None else 0
-        shown = writer.last_committed()
-        if shown > number:
-            raise StateError(
-                f"sink {name!r} has published more than the state knows of",
-                expected=f"output up to checkpoint {number}, the newest in {self.state}",
-                found=f"output of checkpoint {shown}",
-                remedy="put the missing manifests back; going on from here would publish rows twice",
-            )
-
-    def _finish_commits(self, writers: dict[str, SinkWriter]) -> None:
-        """Repeat the commits that an earlier attempt may not have finished."""
-        for name, commits in dict(self._store.pending).items():
-            if name not in writers:
-                raise StateIncompatibleError(
-                    f"rows for sink {name!r} wait to be published, and the flow has no such sink",
-                    expected=f"a sink {name!r}",
-                    found=f"sinks {', '.join(writers)}",
-                    remedy="run once with the sink under its old name",
-                )
-            for commit in list(commits):
-                writers[name].commit(commit.number, commit.value)
-                self._store.acknowledge(name, commit.number)
-        for writer in writers.values():
-            if isinstance(writer, Cleans):
-                writer.clean(set())
 
     # ------------------------------------------------------------------ run
 
@@ -136,13 +105,13 @@ class Job:
         self._began = clock.monotonic()
         try:
             outcome = self._work()
-        except (Exception, KeyboardInterrupt):
-            self._close(LANE_TIMEOUT)
-            raise
-        self._close(self._drain_timeout)
+        except (Exception, KeyboardInterrupt) as error:
+            self._progress.close(self.stats())
+            self._fail(error)
         stats = self.stats()
         if outcome != "already finished":
             self._progress.close(stats)
+        self._close()
         return JobResult(
             outcome,
             self.job,
@@ -156,8 +125,9 @@ class Job:
         )
 
     def drain(self) -> None:
-        """Stop soon: take what was read, checkpoint, commit. Safe from signal handlers and threads."""
-        self._draining = True
+        """Stop soon: one last checkpoint, committed. Safe from signal handlers and threads."""
+        if self._drain_by is None:
+            self._drain_by = self._world.clock.monotonic() + self._drain_timeout
         wake = getattr(self._world, "wake", None)
         if wake is not None:
             wake()
@@ -184,11 +154,11 @@ class Job:
         self._driver.open()
         self._last_checkpoint = self._world.clock.monotonic()
         self._changed = False
-        while not self._driver.pipeline.finished and not self._draining:
+        while not self._driver.pipeline.finished and self._drain_by is None:
             self._turn()
-        if self._draining:
+        if self._drain_by is not None:
             return self._drain()
-        self._checkpoint_and_wait(finished=True, deadline=None)
+        self._checkpoint_and_wait(finished=True)
         return "finished"
 
     def _turn(self) -> None:
@@ -214,6 +184,8 @@ class Job:
     def _write(self) -> None:
         for name, batch in self._driver.pipeline.take_written():
             self._changed = True
+            while self._sinks[name].full:
+                self._wait()
             self._sinks[name].write(batch.to_arrow())
 
     def _begin_checkpoint(self, finished: bool) -> None:
@@ -223,31 +195,33 @@ class Job:
         self._checkpointer.poll()
 
     def _drain(self) -> Outcome:
-        deadline = self._world.clock.monotonic() + self._drain_timeout
         while not self._driver.replayable and self._driver.step():  # what was read would be lost
             self._write()
-            self._check_deadline(deadline)
+            self._check_deadline()
         if self.options.finish:
             self._driver.pipeline.finish()
-            self._write()
-        self._checkpoint_and_wait(self.options.finish, deadline)
+        self._checkpoint_and_wait(self.options.finish)
         return "finished" if self.options.finish else "drained"
 
-    def _checkpoint_and_wait(self, finished: bool, deadline: float | None) -> None:
+    def _checkpoint_and_wait(self, finished: bool) -> None:
         self._write()
-        self._wait_for_checkpoint(deadline)
+        self._wait_for_checkpoint()
         self._begin_checkpoint(finished)
-        self._wait_for_checkpoint(deadline)
+        self._wait_for_checkpoint()
 
-    def _wait_for_checkpoint(self, deadline: float | None) -> None:
+    def _wait_for_checkpoint(self) -> None:
         while self._checkpointer.in_flight:
             self._checkpointer.poll()
             if self._checkpointer.in_flight:
-                self._check_deadline(deadline)
-                self._world.clock.wait(IDLE_WAIT)
+                self._wait()
 
-    def _check_deadline(self, deadline: float | None) -> None:
-        if deadline is not None and self._world.clock.monotonic() > deadline:
+    def _wait(self) -> None:
+        """Let the lanes get on with it; gives up when a drain takes too long."""
+        self._check_deadline()
+        self._world.clock.wait(IDLE_WAIT)
+
+    def _check_deadline(self) -> None:
+        if self._drain_by is not None and self._world.clock.monotonic() > self._drain_by:
             raise DrainTimeoutError(
                 "the drain took too long",
                 expected=f"a last checkpoint within {show_duration(round(self._drain_timeout * 1e6))}",
@@ -255,24 +229,49 @@ class Job:
                 remedy="start the job again: it goes on from there; or give a longer drain timeout",
             )
 
-    def _close(self, timeout: float) -> None:
-        self._driver.close()
-        for lane in self._lanes:
-            lane.close(timeout)
-        for sink in self._sinks.values():
-            sink.writer.close()
-        self._store.release()
-        self._world.close()
+    # ------------------------------------------------------------------ end
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        """Close all, and raise `error`, or `TakenOverError` where that is what lies behind it."""
+        try:
+            self._close()
+        except Exception as another:
+            error.add_note(f"closing failed as well: {another}")
+        reason = self._reason(error)
+        raise reason from (reason.__cause__ if reason is error else error)
+
+    def _reason(self, error: BaseException) -> BaseException:
+        """A successor tidies up what this run has staged, so a sink may fail before the fence is met."""
+        if isinstance(error, KeyboardInterrupt) or (self._sinks and self._checkpointer.writing):
+            return error
+        try:
+            self._store.check_fence()
+        except TakenOverError as fenced:
+            return fenced
+        except (StreamlibError, OSError):
+            pass  # the state can't be read: `error` says more
+        return error
+
+    def _close(self) -> None:
+        """End everything, whatever fails on the way. Lanes have little left to do unless one hangs."""
+        clock = self._world.clock
+        ends = clock.monotonic() + LANE_TIMEOUT
+
+        def left() -> float:
+            return max(LANE_TIMEOUT / 50, ends - clock.monotonic())
+
+        with ExitStack() as last_first:
+            last_first.callback(self._world.close)
+            last_first.callback(self._store.release)
+            for name, writer in self._writers.items():
+                sink = self._sinks.get(name)
+                last_first.callback(writer.close if sink is None else partial(sink.close, left))
+            if self._lane is not None:
+                last_first.callback(lambda lane: lane.close(left()), self._lane)
+            last_first.callback(self._driver.close)
 
 
 def default_state(flow: str, mode: Mode) -> str:
     """Where the state of a flow's job lives unless said otherwise."""
     suffix = ".backfill" if mode == "batch" else ""
     return os.path.join(".streamlib", flow + suffix)
-
-
-def _open_sink(node: Node, write: Write, context: SinkContext) -> SinkWriter:
-    try:
-        return write.sink.open(context)
-    except StreamlibError as error:
-        raise node.blame(error) from error.__cause__

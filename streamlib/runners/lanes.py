@@ -1,7 +1,7 @@
 """Lanes: where I/O happens. Each runs its calls one after another, in order.
 
-A `ThreadLane` runs them on a thread of its own behind a bounded queue, so that a slow sink slows
-the source. An `InlineLane` runs them at once, for the simulator and for tests.
+A `ThreadLane` runs them on a thread of its own. Whoever queues rows looks at `full` before, so that a
+slow sink slows the source. An `InlineLane` runs them at once, for the simulator and for tests.
 """
 
 from __future__ import annotations
@@ -12,75 +12,89 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-QUEUE_LIMIT = 16  # calls that wait in a lane; a write holds one batch, so this bounds memory
+QUEUE_LIMIT = 16  # calls that may wait in a lane; a write holds one batch, so this bounds memory
 
 
 class Lane(Protocol):
-    """A serial executor. After a call failed, the calls behind it don't run."""
+    """A serial executor. After a call failed, the calls behind it don't run: they fail with its error."""
 
-    def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Run `call(*args)` after all earlier calls; wait while the lane is full."""
+    @property
+    def full(self) -> bool:
+        """Whether rows have to wait: then nothing but the few calls of a checkpoint may be queued."""
         ...
 
-    def close(self, timeout: float) -> None:
-        """Let the calls in the lane finish, at most so many seconds, then end it."""
+    def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Run `call(*args)` after all earlier calls. Never waits."""
+        ...
+
+    def close(self, timeout: float) -> bool:
+        """Let the calls in the lane finish, at most so many seconds, then end it; False if one hangs."""
         ...
 
 
 class InlineLane:
     """Runs every call at once, in the caller's thread."""
 
+    full = False
+    _failure: BaseException | None = None
+
     def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run the call; its exception goes into the future (a simulated crash goes straight up)."""
         done: Future[Any] = Future()
         try:
+            if self._failure is not None:
+                raise self._failure
             done.set_result(call(*args))
         except Exception as error:
+            self._failure = error
             done.set_exception(error)
         return done
 
-    def close(self, timeout: float) -> None:
+    def close(self, timeout: float) -> bool:
         """Nothing is left to do."""
-
-
-class LaneFailedError(RuntimeError):
-    """An earlier call of this lane failed; this one did not run."""
+        return True
 
 
 class ThreadLane:
-    """A thread with a bounded queue."""
+    """A thread with a queue."""
 
     def __init__(self, name: str, on_done: Callable[[], None]) -> None:
-        self._queue: queue.Queue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]
-        self._queue = queue.Queue(QUEUE_LIMIT)
+        self._queue: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]
+        self._queue = queue.SimpleQueue()
         self._on_done = on_done
-        self._failed = False
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name=f"streamlib-{name}", daemon=True)
         self._thread.start()
 
+    @property
+    def full(self) -> bool:
+        """Whether `QUEUE_LIMIT` calls wait."""
+        return self._queue.qsize() >= QUEUE_LIMIT
+
     def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Queue the call; blocks while the queue is full."""
+        """Queue the call."""
         future: Future[Any] = Future()
         self._queue.put((future, call, args))
         return future
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            future, call, args = item
-            if self._failed:
-                future.set_exception(LaneFailedError("an earlier call failed"))
-                continue
-            try:
-                future.set_result(call(*args))
-            except BaseException as error:  # whatever it is, the runner has to hear of it
-                self._failed = True
-                future.set_exception(error)
+            self._run(*item)
+            del item  # else the rows of the last write stay until the next one comes
             self._on_done()
 
-    def close(self, timeout: float) -> None:
-        """End the thread after the queued calls; a call that hangs is left behind with its daemon."""
-        try:
-            self._queue.put(None, timeout=timeout)
-        except queue.Full:
+    def _run(self, future: Future[Any], call: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        if self._failure is not None:
+            future.set_exception(self._failure)
             return
+        try:
+            future.set_result(call(*args))
+        except BaseException as error:  # whatever it is, the runner has to hear of it
+            self._failure = error
+            future.set_exception(error)
+
+    def close(self, timeout: float) -> bool:
+        """End the thread after the queued calls; a call that hangs is left behind with its daemon."""
+        self._queue.put(None)
         self._thread.join(timeout)
+        return not self._thread.is_alive()

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from streamlib.core.errors import DefinitionError
-from streamlib.core.time import MAX_TIME, Duration, Micros, clamp, duration, show_duration
+from streamlib.core.time import MAX_TIME, Duration, Micros, add_saturating, clamp, duration, show_duration
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class SlidingWindow:
         if shift:
             numbers -= (times - numbers * length) < shift
         whole = self.offset // length
-        return numbers - whole if whole else numbers
+        return add_saturating(numbers, -whole) if whole else numbers
 
     def slice_start(self, number: int) -> int:
         """First instant of a slice. Unbounded: may lie outside int64."""
@@ -72,10 +73,10 @@ class SlidingWindow:
         return self.end(window)
 
     def last_over(self, watermark: int) -> int:
-        """The number of the last window that is over at `watermark`; clamped to int64."""
+        """The number of the last window that is over at `watermark`. Unbounded: may lie outside int64."""
         if watermark == MAX_TIME:
             return MAX_TIME  # also the windows whose end lies beyond int64
-        return clamp((watermark - self.offset - self.size) // self.slide)
+        return (watermark - self.offset - self.size) // self.slide
 
     def last_windows(self, times: Micros) -> Micros:
         """The number of the last window that starts at or before each time (it may not reach the time)."""
@@ -90,6 +91,19 @@ class SlidingWindow:
         """Whether each window, which starts at or before its slice, reaches it."""
         slice_size = self.slice_size
         return slices - windows * (self.slide // slice_size) < self.size // slice_size
+
+    def windows_holding(self, slices: Micros, first: int, last: int) -> tuple[npt.NDArray[np.intp], Micros]:
+        """Every pair of a slice and a window numbered `first` to `last` that holds it: index, number."""
+        per_slide = self.slide // self.slice_size
+        newest = self.last_windows_of(slices)
+        # windows per slice differ by one: the oldest is the first to reach beyond the slice
+        before = -(-(self.size // self.slice_size - slices + newest * per_slide) // per_slide) - 1
+        oldest = np.maximum(newest - before, clamp(first))
+        newest = np.minimum(newest, clamp(last))
+        counts = np.maximum(newest - oldest + 1, 0)
+        index = np.repeat(np.arange(len(slices)), counts)
+        nth = np.arange(len(index)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return index, oldest.take(index) + nth
 
     def first_open_slice(self, window: int) -> int:
         """The number of the first slice that windows after `window` need."""

@@ -1,0 +1,24 @@
+"""Errors of connectors, with the name of the source or sink and the line that built it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from streamlib.core.errors import StreamlibError
+from streamlib.plan.node import Node
+
+
+@contextmanager
+def blaming(node: Node) -> Iterator[None]:
+    """Let errors pass, naming `node`: in the text of a `StreamlibError`, else in a note."""
+    try:
+        yield
+    except StreamlibError as error:
+        node.blame(error)
+        raise
+    except Exception as error:
+        note = f"in operator {node.title!r} ({node.where})"
+        if note not in getattr(error, "__notes__", ()):  # a lane gives the same error to every call
+            error.add_note(note)
+        raise

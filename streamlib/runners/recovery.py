@@ -1,0 +1,55 @@
+"""Recovery: a new attempt opens the sinks and finishes the commits that an earlier one owes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from streamlib.checkpoint.store import StateStore
+from streamlib.core.contracts import Cleans, Disk, SinkContext, SinkWriter
+from streamlib.core.errors import StateError, StateIncompatibleError
+from streamlib.plan.bind import BoundFlow
+from streamlib.runners.blame import blaming
+
+
+def opened(bound: BoundFlow, job: str, attempt: str, disk: Disk) -> Iterator[tuple[str, SinkWriter]]:
+    """Open the sinks one by one; names and writers. Raises, naming the sink, where one can't be."""
+    for name, (node, write) in bound.writes().items():
+        context = SinkContext(job, name, attempt, node.input_types[0].schema, disk)
+        with blaming(node.node):
+            writer = write.sink.open(context)
+        yield name, writer
+
+
+def check_not_behind(bound: BoundFlow, writers: Mapping[str, SinkWriter], number: int, state: str) -> None:
+    """Raise `StateError` if readers see output of a later checkpoint than `number`, the newest there is."""
+    for name, (node, _) in bound.writes().items():
+        with blaming(node.node):
+            shown = writers[name].last_committed()
+        if shown > number:
+            raise StateError(
+                f"sink {name!r} has published more than the state knows of",
+                expected=f"output up to checkpoint {number}, the newest in {state}",
+                found=f"output of checkpoint {shown}",
+                remedy="put the missing manifests back; going on from here would publish rows twice",
+            )
+
+
+def finish_commits(bound: BoundFlow, store: StateStore, writers: Mapping[str, SinkWriter]) -> None:
+    """Repeat the commits that an earlier attempt may not have finished, then remove what it left behind."""
+    pending = store.pending
+    for name in pending:
+        if name not in writers:
+            raise StateIncompatibleError(
+                f"rows for sink {name!r} wait to be published, and the flow has no such sink",
+                expected=f"a sink {name!r}",
+                found=f"sinks {', '.join(writers)}",
+                remedy="run once with the sink under its old name",
+            )
+    for name, (node, _) in bound.writes().items():
+        writer = writers[name]
+        with blaming(node.node):
+            for commit in pending.get(name, ()):
+                writer.commit(commit.number, commit.value)
+                store.acknowledge(name, commit.number)
+            if isinstance(writer, Cleans):
+                writer.clean(set())
