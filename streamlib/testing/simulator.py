@@ -30,6 +30,7 @@ from streamlib.testing.disk import SimDisk, SimulatedCrash
 
 COMMITTED = "sink commit: sync_dir (output)"
 """The moment by which the first rows are published."""
+RESTART_MOMENTS = 80  # about as many as taking the job over, restoring it and opening the sinks have
 FOLDERS = ("manifests", "data", "locks", "state")
 MAX_ATTEMPTS = 20  # starts of one job: crashes are drawn for the first few, the rest must get through
 
@@ -235,9 +236,11 @@ def _undisturbed_moments(make_flow: Callable[[int], Flow], seed: int, interval: 
 def _crash_point(chance: random.Random, moments: list[str], first: bool) -> int:
     """The index of a moment to end at: any step of the protocol is as likely as any other.
 
-    Three in four come after the first commit. Later attempts have less left to do, so they end in
-    the first half of an undisturbed run.
+    Three in four come after the first commit. Of later attempts half end while they restart, the
+    others in what would be the first half of an undisturbed run: they have less left to do.
     """
+    if not first and chance.random() < 0.5:
+        return chance.randrange(RESTART_MOMENTS)
     if not first:
         return _crash_point_of_any_step(chance, moments[: len(moments) // 2])
     if chance.random() < 0.75 and COMMITTED in moments:
