@@ -13,7 +13,7 @@ import streamlib as sl
 from streamlib import col, windows
 from streamlib import operators as op
 from streamlib.connectors import memory
-from streamlib.core.errors import NotPicklableError
+from streamlib.core.errors import NotPicklableError, StateIncompatibleError
 from tests.flows import SECOND, table_rows
 
 LIMIT = 2**63 - 1
@@ -141,3 +141,16 @@ def test_integer_sums_are_exact_past_the_limit_and_back(tmp_path):
     assert both_ways(rows([0, 1, 2], None, [big, big, -big]), tmp_path)[0][4] == big
     with pytest.raises(OverflowError, match="does not fit int64"):
         counted(read(rows([0, 1], None, [big, big]))).collect()
+
+
+@pytest.mark.parametrize("key", [pa.int32(), pa.string()])
+def test_state_under_another_key_or_type_is_refused_before_the_first_row(tmp_path, key):
+    def flow(dtype: pa.DataType, name: str) -> sl.Flow:
+        table = pa.table({"at": [0, 1], name: pa.array(["1", "2"]).cast(dtype), "value": [1, 2]})
+        panes = read(table).key_by(name).window(windows.tumbling("10s")).aggregate(n=sl.count())
+        return sl.Flow("keys", panes.write(memory.sink(), name="out"))
+
+    flow(pa.int64(), "key").run(state=str(tmp_path / "s"), progress="none")
+    for other in (flow(key, "key"), flow(pa.int64(), "other")):
+        with pytest.raises(StateIncompatibleError, match="keyed by"):
+            other.run(state=str(tmp_path / "s"), progress="none")

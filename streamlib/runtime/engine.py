@@ -14,6 +14,7 @@ from streamlib.core.contracts import Operator, OperatorSpec, OperatorState, Outp
 from streamlib.core.errors import StateIncompatibleError, StreamlibError
 from streamlib.core.time import MAX_TIME, MIN_TIME, show_instant
 from streamlib.plan.bind import BoundFlow, BoundNode
+from streamlib.plan.explain import show_type
 from streamlib.plan.node import Read, Write
 
 
@@ -133,7 +134,10 @@ class Engine:
 
     def versions(self) -> dict[str, object]:
         """By id of every stateful operator, what must be equal for a snapshot to fit."""
-        return {stage.id: spec.state_version() for stage, spec, _ in self._stateful()}
+        return {
+            stage.id: [spec.state_version(), show_type(stage.bound.output_types[0])]
+            for stage, spec, _ in self._stateful()
+        }
 
     def snapshot(self) -> dict[str, OperatorState]:
         """By id, the state of every stateful operator, between two calls."""
