@@ -128,6 +128,7 @@ class StateStore:
         Raises:
             TakenOverError: another attempt took the job; stop, and don't start again.
             TypeMismatchError: something in `capture` is not plain JSON.
+            StateError: the state folder can't be written; the checkpoint before stands.
         """
         self._check_usable(number)
         self._usable = False
@@ -135,9 +136,18 @@ class StateStore:
         self.check_fence()  # spares a fenced attempt the writing; the fence itself is the link below
         last = newest_manifest(self._entries)
         files = StateWriter(self._disk, self._layout, self._attempt, number, last)
-        operators = files.write(capture.operators, capture.versions)
-        manifest = self._manifest(number, capture, operators)
-        if not publish(self._disk, self._layout, manifest):
+        try:
+            operators = files.write(capture.operators, capture.versions)
+            manifest = self._manifest(number, capture, operators)
+            published = publish(self._disk, self._layout, manifest)
+        except OSError as error:
+            raise StateError(
+                f"checkpoint {number} can't be written",
+                expected="a state folder with room that this user can write",
+                found=str(error),
+                remedy="repair that, and start the job again: it goes on from its last checkpoint",
+            ) from error
+        if not published:
             raise self._taken_over()
         self._entries.append(manifest)
         self._pending = manifest.pending

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from streamlib.cli.target import TargetError, load_flow
+from streamlib.cli.tracebacks import users_line, users_traceback
 from streamlib.core.errors import DefinitionError, StreamlibError, TakenOverError
 from streamlib.core.time import duration
 from streamlib.plan.launch import JobOptions, ProgressStyle
@@ -78,7 +79,7 @@ def _job_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@main.command()
+@main.command(short_help="Stream TARGET until its input ends or a signal comes.")
 @_job_options
 @click.option("--finish", is_flag=True, help="When stopped, close all windows and end the job for good.")
 def run(target: str, progress: ProgressStyle, **options: Any) -> None:
@@ -90,7 +91,7 @@ def run(target: str, progress: ProgressStyle, **options: Any) -> None:
     _execute(target, "streaming", JobOptions(**options), progress)
 
 
-@main.command()
+@main.command(short_help="Run TARGET as a batch over its bounded sources.")
 @_job_options
 def backfill(target: str, progress: ProgressStyle, **options: Any) -> None:
     """Run TARGET (FILE.py:NAME or MODULE:NAME) as a batch over its bounded sources."""
@@ -103,10 +104,10 @@ def _execute(target: str, mode: Mode, options: JobOptions, progress: ProgressSty
     except TargetError as error:
         sys.exit(_refuse(error, USAGE))
     except StreamlibError as error:
+        error.add_note(f"raised by {users_line(error)}")
         sys.exit(_refuse(error, NOT_STARTED))
-    except Exception:
-        traceback.print_exc()
-        sys.exit(NOT_STARTED)
+    except Exception as error:
+        sys.exit(_crash(error, NOT_STARTED))
     job = Job(flow, mode, options, LocalWorld(), progress_to(sys.stderr, progress))
     with quick_switching(), draining_on_signals(job):
         sys.exit(_start(job) or _run(job))
@@ -122,6 +123,8 @@ def _start(job: Job) -> int:
         return _refuse(error, TAKEN_OVER if isinstance(error, TakenOverError) else NOT_STARTED)
     except AbortedError:
         return _say("aborted before the start", FAILED)
+    except Exception as error:
+        return _crash(error, NOT_STARTED)
     return 0
 
 
@@ -130,11 +133,15 @@ def _run(job: Job) -> int:
         result = job.run()
     except AbortedError:
         return _say("aborted; the last completed checkpoint stands", FAILED)
+    except SystemExit as error:  # with its code, often 0, the job would look finished
+        return _say(
+            f"the flow's own code called sys.exit({error.code!r}); the last completed checkpoint stands",
+            FAILED,
+        )
     except StreamlibError as error:
         return _refuse(error, _failure(error))
-    except Exception:
-        traceback.print_exc()
-        return FAILED
+    except Exception as error:
+        return _crash(error, FAILED)
     return _say(summary(result, job.flow.name, job.state), FINISHED)
 
 
@@ -147,6 +154,17 @@ def _failure(error: StreamlibError) -> int:
 def _say(text: str, code: int) -> int:
     click.echo(text, err=True)
     return code
+
+
+def _crash(error: Exception, code: int) -> int:
+    """An exception of the user's code, with the traceback of that code."""
+    trace = users_traceback(error)
+    if trace is None and isinstance(error, BrokenPipeError):
+        return _say("stdout was closed by its reader; the last completed checkpoint stands", code)
+    if trace is None and not isinstance(error, SyntaxError):  # that one says where it is
+        trace = error.__traceback__
+    lines = traceback.format_exception(type(error), error, trace)
+    return _say("".join(lines).rstrip(), code)
 
 
 def _refuse(error: StreamlibError, code: int) -> int:

@@ -48,10 +48,15 @@ def _canonical_arrow(value: Any) -> object:
 def _content(rows: pa.Table | pa.RecordBatch) -> str:
     """A hash of the rows: reads all of them, so it is asked for only where flows are compared."""
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return hashlib.sha256(sink.getvalue()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for column in table.columns:
+        # what lies in memory under a null is arbitrary, so nulls and values are told apart
+        for part in (column.is_null(), column.drop_null()):
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, pa.schema({"": part.type})) as writer:
+                writer.write_table(pa.table({"": part}).combine_chunks())
+            digest.update(sink.getvalue())
+    return digest.hexdigest()[:16]
 
 
 def function_id(function: Callable[..., Any]) -> str:

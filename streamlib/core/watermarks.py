@@ -7,7 +7,7 @@ Flink's inclusive watermark is `W - 1`).
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +26,9 @@ from streamlib.core.time import (
 )
 
 WhenQuiet = Literal["hold", "advance"]
+
+LAST_TIME = MAX_TIME - 1
+"""The highest watermark that rows cause: `MAX_TIME` says that none follows, and closes everything."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +125,12 @@ class SourceWatermarks:
         running = np.empty(len(times), np.int64)
         running[0] = MIN_TIME
         np.maximum.accumulate(times[:-1], out=running[1:])
-        running[1:] = add_saturating(running[1:], -self.strategy.delay)
+        running[1:] = np.minimum(add_saturating(running[1:], -self.strategy.delay), LAST_TIME)
         return np.maximum(running, before, out=running)
+
+    def caused_by(self, largest: int) -> int:
+        """The watermark that rows with event times up to `largest` cause in their partition."""
+        return min(LAST_TIME, clamp(largest - self.strategy.delay))
 
     def others(self, partition: str) -> int:
         """The least watermark of the partitions beside `partition` that count, `MAX_TIME` if none."""
@@ -135,7 +142,7 @@ class SourceWatermarks:
     def observe(self, partition: str, largest: int, now: float) -> None:
         """Rows with event times up to `largest` came from `partition`."""
         state = self.partitions[partition]
-        state.watermark = max(state.watermark, clamp(largest - self.strategy.delay))
+        state.watermark = max(state.watermark, self.caused_by(largest))
         state.seen_at = now
         if state.activity is Activity.IDLE:
             state.activity = Activity.ACTIVE
@@ -148,13 +155,15 @@ class SourceWatermarks:
         """No row will ever come from `partition` again."""
         self.partitions[partition].activity = Activity.FINISHED
 
-    def tick(self, now: float) -> None:
-        """Processing time passed: silent partitions become idle."""
+    def tick(self, now: float, waiting: Collection[str] = ()) -> None:
+        """Processing time passed: silent partitions become idle, but none with rows `waiting` to enter."""
         if self.strategy.idle_after is None:
             return
         limit = self.strategy.idle_after / 1e6
-        for state in self.partitions.values():
-            if state.activity is Activity.ACTIVE and now - state.seen_at >= limit:
+        for name, state in self.partitions.items():
+            if name in waiting:
+                state.seen_at = now
+            elif state.activity is Activity.ACTIVE and now - state.seen_at >= limit:
                 state.activity = Activity.IDLE
 
     def combine(self, now: float) -> int:
@@ -179,7 +188,7 @@ class SourceWatermarks:
         if self._quiet_since is None:
             self._quiet_since = now
             return largest
-        return clamp(largest + round((now - self._quiet_since) * 1e6))
+        return min(LAST_TIME, largest + round((now - self._quiet_since) * 1e6))
 
     def snapshot(self) -> dict[str, object]:
         """The state as JSON; processing times are left out, they mean nothing to another process."""

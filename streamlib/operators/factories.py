@@ -97,7 +97,8 @@ def map_batches(function: Callable[[Any], Any], *, schema: SchemaSpec | None = N
 
     The batch has the stream's columns and `__row__` (int32), the number of the row. A function that
     drops, adds or reorders rows names `__row__` in `schema` and returns it: event times follow it.
-    Without it the row count must stay, and the order is trusted. `schema` defaults to the input's.
+    Without it the row count must stay, and the order is trusted. `schema` defaults to the input's; a
+    batch with other columns is refused.
     """
     return _then(MapBatches(_function(function), None if schema is None else schema_of(schema)))
 
@@ -116,6 +117,14 @@ def key_by(*columns: str) -> Transform:
 
 def union(*others: Handle) -> Transform:
     """The rows of the stream and of `others`, which have the same columns."""
+    for other in others:
+        if not isinstance(other, Handle):
+            raise TypeMismatchError(
+                "only streams can be united",
+                expected="streams",
+                found=shown(other),
+                remedy="give the streams one by one: `a.union(b, c)`",
+            ).at("union", caller())
     return _then(Union(), *others)
 
 
@@ -154,7 +163,10 @@ def window(assigner: SlidingWindow, *, name: str | None = None) -> Windowing:
 
 
 def aggregate(**aggregates: Aggregate) -> Aggregating:
-    """One row per key and window: the keys, `window_start`, `window_end`, and these aggregates by name."""
+    """One row per key and window: the keys, `window_start`, `window_end`, and these aggregates by name.
+
+    A dictionary-encoded key comes out as plain values: batches bring dictionaries of their own.
+    """
     if not aggregates or not all(isinstance(a, Aggregate) for a in aggregates.values()):
         raise DefinitionError(
             "a window is aggregated by named aggregates",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,6 @@ from streamlib.core.batch import Batch
 from streamlib.core.canonical import function_id
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import StreamlibError, UserFunctionError, shown
-from streamlib.core.where import caller
 
 ROW = "__row__"
 """The hidden column of `map_batches`: int32, the number of the row in the batch it got."""
@@ -49,11 +49,8 @@ class _Map(Operator):
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
         records = batch.to_arrow().to_pylist()
         mapped = [self._call(i, record) for i, record in enumerate(records)]
-        try:
-            rows = pa.RecordBatch.from_pylist(mapped, schema=self._schema)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as cause:
-            raise self._mistyped(mapped, cause) from cause
-        return ((0, Batch.from_arrow(rows, batch.event_time)),)
+        columns = [self._column(field, mapped) for field in self._schema]
+        return ((0, batch.replaced(self._schema, columns)),)
 
     def _call(self, row: int, record: Record) -> Record:
         try:
@@ -72,19 +69,41 @@ class _Map(Operator):
             )
         return result
 
-    def _mistyped(self, mapped: list[Record], cause: Exception) -> UserFunctionError:
+    def _column(self, field: pa.Field, mapped: list[Record]) -> pa.Array:
+        try:
+            return _array([record[field.name] for record in mapped], field)
+        except _UNFIT as cause:
+            raise self._mistyped(field, mapped, cause) from cause
+
+    def _mistyped(self, field: pa.Field, mapped: list[Record], cause: Exception) -> UserFunctionError:
+        found = str(cause)
         for row, record in enumerate(mapped):
-            for field in self._schema:
-                try:
-                    pa.array([record[field.name]], field.type)
-                except (pa.ArrowInvalid, pa.ArrowTypeError):
-                    return UserFunctionError(
-                        f"{function_id(self._function)} returned a value of another type",
-                        expected=f"{field.name!r} of type {field.type}",
-                        found=f"{shown(record[field.name])} in row {row}",
-                        remedy="convert the value, or change `schema=`",
-                    )
-        return UserFunctionError(f"{function_id(self._function)} returned rows that don't fit: {cause}")
+            try:
+                _array([record[field.name]], field)
+            except _UNFIT:
+                found = f"{shown(record[field.name])} in row {row}"
+                break
+        return UserFunctionError(
+            f"{function_id(self._function)} returned a value of another type",
+            expected=f"{field.name!r} of type {field.type}{'' if field.nullable else ', not null'}",
+            found=found,
+            remedy="convert the value, or change `schema=`",
+        )
+
+
+_UNFIT = (pa.ArrowException, OverflowError, TypeError, ValueError)
+"""What Arrow raises for a Python value that does not fit a column."""
+
+
+def _array(values: list[Any], field: pa.Field) -> pa.Array:
+    array = pa.array(values, field.type)
+    if pa.types.is_integer(field.type) or pa.types.is_temporal(field.type):
+        for value in values:  # from which Arrow would cut the fraction without a word
+            if isinstance(value, float | Decimal | np.floating) and value != int(value):
+                raise ValueError(f"{value!r} is not whole")
+    if array.null_count and not field.nullable:
+        raise ValueError("null in a column that is declared as never null")
+    return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,26 +142,43 @@ class _MapBatches(Operator):
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
         rows = batch.to_arrow().append_column(ROW, pa.array(np.arange(batch.num_rows, dtype=np.int32)))
-        returned = self._function(rows)
-        result = _one_batch(returned, self._function)
+        result = _one_batch(self._call(rows), self._function)
+        self._check_names(result.schema.names)
         parents = result.column(ROW) if ROW in result.schema.names else None
         times = self._times(batch, result, parents)
-        missing = [name for name in self._schema.names if name not in result.schema.names]
-        if missing:
-            raise self._wrong(f"columns {', '.join(result.schema.names)}", f"also {', '.join(missing)}")
         try:
             fitted = result.select(self._schema.names).cast(self._schema)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as cause:
+        except (pa.ArrowException, ValueError) as cause:
             raise self._wrong(f"{result.schema.to_string()}", f"{self._schema.to_string()}") from cause
         return ((0, Batch.from_arrow(fitted, times)),) if fitted.num_rows else ()
 
+    def _call(self, rows: pa.RecordBatch) -> Any:
+        try:
+            return self._function(rows)
+        except StreamlibError:
+            raise
+        except Exception as error:
+            error.add_note(f"while {function_id(self._function)} mapped a batch of {rows.num_rows} rows")
+            raise
+
+    def _check_names(self, names: list[str]) -> None:
+        expected = [*self._schema.names, *([ROW] if self._follows else [])]
+        if sorted(names) not in (sorted(expected), sorted([*self._schema.names, ROW])):
+            raise self._wrong(f"columns {', '.join(names)}", f"columns {', '.join(expected)}")
+
     def _times(self, batch: Batch, result: pa.RecordBatch, parents: pa.Array | None) -> Any:
         if parents is not None:
-            indices = parents.to_numpy(zero_copy_only=False)
-            in_range = not len(indices) or (indices.min() >= 0 and indices.max() < batch.num_rows)
-            if parents.null_count or not pa.types.is_integer(parents.type) or not in_range:
-                raise self._wrong(f"{ROW} outside the batch", f"{ROW} as it was given, without nulls")
-            return None if batch.event_time is None else batch.event_time.take(indices)
+            if parents.null_count or not pa.types.is_integer(parents.type):
+                raise self._wrong(
+                    f"{ROW} of type {parents.type} with {parents.null_count} nulls",
+                    f"{ROW} as it was given: integers without nulls",
+                )
+            indices = parents.to_numpy()
+            if len(indices) and not (indices.min() >= 0 and indices.max() < batch.num_rows):
+                raise self._wrong(
+                    f"{ROW} from {indices.min()} to {indices.max()}", f"{ROW} from 0 to {batch.num_rows - 1}"
+                )
+            return None if batch.event_time is None else batch.event_time.take(indices.astype(np.intp))
         if result.num_rows != batch.num_rows:
             raise self._wrong(
                 f"{result.num_rows} rows without {ROW}",
@@ -170,7 +206,7 @@ def _one_batch(returned: Any, function: Callable[..., Any]) -> pa.RecordBatch:
         expected="a pyarrow.RecordBatch or pyarrow.Table",
         found=shown(returned),
         remedy="return the batch at the end of the function",
-    ).at(None, caller())
+    )
 
 
 def _kept(stream: StreamType, schema: pa.Schema) -> StreamType:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from streamlib.core.batch import Batch, Column
-from streamlib.core.time import Micros, clamp
+from streamlib.core.time import MAX_TIME, Micros, clamp
 from streamlib.operators.partials import Block, Cells, PartialAggregator, ordered
 from streamlib.windows.assigners import SlidingWindow
 
@@ -79,9 +79,8 @@ class SliceStore:
 
     def _due(self, block: Block, first: int, last: int) -> Block:
         """The part of a block that the windows `first` to `last` can need."""
-        slices = (self._window.slices_of(first).start, self._window.slices_of(last).stop)
-        start, stop = np.searchsorted(block.numbers, [clamp(s) for s in slices]).tolist()
-        return block.slice(start, stop)
+        start = _first_from(block, self._window.slices_of(first).start)
+        return block.slice(start, _first_from(block, self._window.slices_of(last).stop))
 
     def _in_windows(self, block: Block, first: int, last: int) -> Block:
         """Every group once for each window from `first` to `last` that holds its slice."""
@@ -113,7 +112,7 @@ class SliceStore:
             del self._cells[number]
         kept = []
         for block in self._blocks:
-            start = int(np.searchsorted(block.numbers, clamp(slices_below)))
+            start = _first_from(block, slices_below)
             if start == len(block):
                 continue
             rest = block if not start else block.slice(start, len(block))
@@ -135,6 +134,13 @@ class SliceStore:
     def restore(self, groups: Block) -> None:
         """Become what `groups` told."""
         self._blocks = [ordered(groups)] if len(groups) else []
+
+
+def _first_from(block: Block, number: int) -> int:
+    """Where in an ordered block the slices from `number` on begin."""
+    if number > MAX_TIME:
+        return len(block)
+    return int(np.searchsorted(block.numbers, clamp(number)))
 
 
 def _copied(block: Block) -> Block:

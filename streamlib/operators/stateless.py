@@ -26,15 +26,7 @@ class Select(OperatorSpec):
 
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         (stream,) = inputs
-        names = [output_name(e) for e in self.expressions]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise DefinitionError(
-                f"two columns would be called {', '.join(map(repr, twice))}",
-                expected="a name of its own for every column",
-                found=", ".join(names),
-                remedy="rename one with `.alias(...)`",
-            )
+        names = _distinct_names(self.expressions)
         bound = (bind(e, stream) for e in self.expressions)
         schema = pa.schema([pa.field(n, b.dtype) for n, b in zip(names, bound, strict=True)])
         return (StreamType(schema, stream.event_time, stream.keys),)
@@ -45,6 +37,19 @@ class Select(OperatorSpec):
 
     def describe(self) -> str:
         return ", ".join(map(repr, self.expressions))
+
+
+def _distinct_names(expressions: Sequence[Expr]) -> list[str]:
+    names = [output_name(e) for e in expressions]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DefinitionError(
+            f"two columns would be called {', '.join(map(repr, twice))}",
+            expected="a name of its own for every column",
+            found=", ".join(names),
+            remedy="rename one with `.alias(...)`",
+        )
+    return names
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +63,7 @@ class WithColumns(OperatorSpec):
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         (stream,) = inputs
         fields = {f.name: f for f in stream.schema}
-        for expression in self.expressions:
-            name = output_name(expression)
+        for name, expression in zip(_distinct_names(self.expressions), self.expressions, strict=True):
             if name in stream.keys:
                 raise DefinitionError(
                     f"the stream is keyed by {name!r}, which can't be replaced",
@@ -197,7 +201,7 @@ class Union(OperatorSpec):
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         first = inputs[0]
         for i, other in enumerate(inputs[1:], start=2):
-            if not other.schema.equals(first.schema):
+            if _columns(other) != _columns(first):
                 raise TypeMismatchError(
                     f"input {i} of a union has other columns than input 1",
                     expected=", ".join(f"{f.name} {f.type}" for f in first.schema),
@@ -205,15 +209,25 @@ class Union(OperatorSpec):
                     remedy="`select` the same names and types, in the same order, before the union",
                 )
         keys = first.keys if all(other.keys == first.keys for other in inputs) else ()
-        return (StreamType(first.schema, all(s.event_time for s in inputs), keys),)
+        never_null = [not any(s.schema.field(i).nullable for s in inputs) for i in range(len(first.schema))]
+        fields = [f.with_nullable(not never) for f, never in zip(first.schema, never_null, strict=True)]
+        return (StreamType(pa.schema(fields), all(s.event_time for s in inputs), keys),)
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         (out,) = self.bind(inputs)
-        return Passing() if out.event_time else _WithoutTime()
+        return _Union(out)
 
 
-class _WithoutTime(Operator):
-    """Drop the event time where only some inputs of a union have one."""
+def _columns(stream: StreamType) -> list[tuple[str, pa.DataType]]:
+    return [(field.name, field.type) for field in stream.schema]
+
+
+class _Union(Operator):
+    """Every row on, with what all inputs have: nulls where one may hold them, event time where all do."""
+
+    def __init__(self, out: StreamType) -> None:
+        self._out = out
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
-        return ((0, Batch(batch.schema, batch.columns, batch.num_rows)),)
+        times = batch.event_time if self._out.event_time else None
+        return ((0, Batch(self._out.schema, batch.columns, batch.num_rows, times)),)

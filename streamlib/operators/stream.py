@@ -72,6 +72,7 @@ class Stream(Handle):
 
         Beside the row's columns stand `window_start` and `window_end` of the window it missed: what
         is needed to correct a result afterwards. For tumbling windows these are the rows of `late`.
+        Rows that are results of a window themselves have these bounds in the place of their own.
         """
         return self.output("missed")
 

@@ -57,7 +57,7 @@ class WindowAggregate(OperatorSpec):
             for name, aggregate in self.aggregates
         ]
         out = _distinct([*keys, *_BOUNDS, *results])
-        missed = _distinct([*(f for f in stream.schema if f not in _BOUNDS), *_BOUNDS])
+        missed = _distinct([*(f for f in stream.schema if not _is_bound(f)), *_BOUNDS])
         return (
             StreamType(out, event_time=True, keys=stream.keys),
             StreamType(stream.schema, event_time=True, keys=stream.keys),
@@ -74,6 +74,11 @@ class WindowAggregate(OperatorSpec):
 
     def state_version(self) -> Json:
         return repr(canonical(self))
+
+
+def _is_bound(field: pa.Field) -> bool:
+    """Whether this is a bound of the windows from which the rows came; sources lose that it is never null."""
+    return field.with_nullable(False) in _BOUNDS
 
 
 def _distinct(fields: list[pa.Field]) -> pa.Schema:
@@ -151,7 +156,7 @@ class WindowAggregateOperator(Operator):
         if not len(rows):
             return None
         found = batch.take(behind.take(rows))
-        kept = [c for c, f in zip(found.columns, found.schema, strict=True) if f not in _BOUNDS]
+        kept = [c for c, f in zip(found.columns, found.schema, strict=True) if not _is_bound(f)]
         return found.replaced(self._missed, [*kept, *self._bounds(windows)])
 
     def _bounds(self, windows: Micros) -> list[pa.Array]:

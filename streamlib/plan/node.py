@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import FunctionType
 from typing import ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from streamlib.core.canonical import Value, canonical, function_id, import_name
+from streamlib.core.canonical import Value, canonical, fingerprint
 from streamlib.core.contracts import OperatorSpec, Sink, Source, StreamType
-from streamlib.core.errors import EventTimeError, NotPicklableError, StreamlibError
+from streamlib.core.errors import EventTimeError, NotPicklableError, StreamlibError, shown
 from streamlib.core.expressions import Expr, bind, columns
 from streamlib.core.time import naive_without_tz, show_duration, timestamp_type
 from streamlib.core.watermarks import WatermarkStrategy
@@ -45,6 +46,8 @@ class Read(Value):
             )
         if pa.types.is_timestamp(dtype) and dtype.tz is None and self.tz is None:
             raise naive_without_tz(dtype)
+        if self.tz is not None:
+            _check_tz(self.tz)
         return StreamType(schema, event_time=True)
 
     def event_time_column(self) -> str | None:
@@ -65,6 +68,18 @@ class Read(Value):
         if self.max_ahead is not None:
             parts.append(f"at most {show_duration(self.max_ahead)} ahead of the clock")
         return "; ".join(parts)
+
+
+def _check_tz(tz: str) -> None:
+    try:
+        pc.assume_timezone(pa.array([0], pa.timestamp("us")), tz)
+    except (pa.ArrowInvalid, TypeError):
+        raise EventTimeError(
+            "the time zone is not known",
+            expected="a name of the IANA time zone database",
+            found=repr(tz),
+            remedy='for example `tz="UTC"` or `tz="America/New_York"`',
+        ) from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +110,17 @@ class Node:
 
     @cached_property
     def form(self) -> object:
-        """The canonical form of this node and all above it."""
-        inputs = tuple((p.node.form, p.output) for p in self.inputs)
+        """The canonical form of this node and, by their fingerprints, of all above it.
+
+        Written out it would double with every two branches that meet again.
+        """
+        inputs = tuple((p.node.fingerprint, p.output) for p in self.inputs)
         return (self.spec.kind, self.name, canonical(self.spec), inputs)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short name for the form."""
+        return fingerprint(self.form)
 
     @property
     def title(self) -> str:
@@ -106,11 +129,11 @@ class Node:
 
     def __reduce__(self) -> tuple[object, ...]:
         for value in vars(self.spec).values():
-            if isinstance(value, FunctionType) and import_name(value) is None:
+            if callable(value) and not _is_picklable(value):
                 raise NotPicklableError(
                     "this flow can't be pickled: it holds a function that has no importable name",
                     expected="functions defined at the top level of a module",
-                    found=function_id(value),
+                    found=shown(value),
                     remedy="move the function to the top level of a module that can be imported",
                 ).at(self.title, self.where)
         return (type(self), (self.spec, self.inputs, self.name, self.where))
@@ -118,6 +141,15 @@ class Node:
     def blame(self, error: StreamlibError) -> StreamlibError:
         """`error`, naming this node and the line that built it."""
         return error.at(self.title, self.where)
+
+
+def _is_picklable(function: object) -> bool:
+    """Partials, bound methods and callable objects are as picklable as what they hold."""
+    try:
+        pickle.dumps(function)
+    except Exception:
+        return False
+    return True
 
 
 @dataclass(frozen=True, eq=False)

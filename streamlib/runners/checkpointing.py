@@ -20,7 +20,7 @@ from streamlib.core.contracts import Json, SinkWriter
 from streamlib.plan.node import Node
 from streamlib.runners.blame import blaming
 from streamlib.runners.lanes import Lane
-from streamlib.runtime.pipeline import Captured
+from streamlib.runtime.pipeline import Captured, Mode
 
 T = TypeVar("T")
 
@@ -82,11 +82,12 @@ class Checkpointer:
     """Takes checkpoints of one attempt."""
 
     def __init__(
-        self, store: StateStore, lane: Lane, sinks: Mapping[str, SinkLane], last_number: int
+        self, store: StateStore, lane: Lane, sinks: Mapping[str, SinkLane], mode: Mode, last_number: int
     ) -> None:
         self._store = store
         self._lane = lane
         self._sinks = sinks
+        self._mode = mode
         self._current: InFlight | None = None
         self.completed = 0
         self.last_number = last_number
@@ -97,10 +98,9 @@ class Checkpointer:
         return self._current is not None
 
     @property
-    def writing(self) -> bool:
-        """Whether a manifest is being written, or its writing failed: it may exist or not."""
-        current = self._current
-        return current is not None and current.written is not None and current.committed is None
+    def written(self) -> Future[Any] | None:
+        """The writing of the manifest of the checkpoint under way, once it was asked for."""
+        return None if self._current is None else self._current.written
 
     def begin(self, captured: Captured, finished: bool = False) -> None:
         """Start a checkpoint of `captured`; everything the captured steps wrote is in the lanes already."""
@@ -139,7 +139,7 @@ class Checkpointer:
         captured = current.captured
         capture = Capture(
             captured.positions,
-            captured.watermarks,
+            {"mode": self._mode, "sources": captured.watermarks},
             captured.operators,
             captured.versions,
             prepared,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from typing import Protocol
 
 from streamlib.core.contracts import Chunk, Pause, SourceReader
 
 READ_AHEAD_ROWS = 400_000  # a partition: three chunks of the file readers, so that decoding never pauses
 READER_THREADS = 2  # decoding releases the interpreter lock; more threads than cores gain nothing
+READ_TIMEOUT = 5.0  # seconds that closing waits for the read under way: far longer than any that works
 
 
 class Feed(Protocol):
@@ -41,10 +44,50 @@ class InlineFeed:
         self._reader.close()
 
 
+class ReaderPool:
+    """Threads that read for all feeds.
+
+    They are daemons, which those of `concurrent.futures` are not: a read that hangs, on a dead mount
+    for example, must not keep a process alive that was told to stop.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._calls: queue.SimpleQueue[tuple[Future[None], Callable[[], None]] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"streamlib-reader-{i}", daemon=True)
+            for i in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, call: Callable[[], None]) -> Future[None]:
+        """Queue the call for the next thread that is free."""
+        future: Future[None] = Future()
+        self._calls.put((future, call))
+        return future
+
+    def _work(self) -> None:
+        while (item := self._calls.get()) is not None:
+            future, call = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                call()
+            except BaseException as error:  # whatever it is, the runner has to hear of it
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+    def close(self) -> None:
+        """End the threads once they have nothing to do; waits for none."""
+        for _ in self._threads:
+            self._calls.put(None)
+
+
 class ThreadFeed:
     """Reads ahead on a pool, up to a bound in rows."""
 
-    def __init__(self, reader: SourceReader, pool: ThreadPoolExecutor, wake: Callable[[], None]) -> None:
+    def __init__(self, reader: SourceReader, pool: ReaderPool, wake: Callable[[], None]) -> None:
         self._reader = reader
         self._pool = pool
         self._wake = wake
@@ -91,8 +134,10 @@ class ThreadFeed:
                 return
 
     def close(self) -> None:
-        """Let the read that is under way finish, then close the reader."""
+        """Let the read that is under way finish, then close the reader, unless it hangs."""
         self._stopped = True
         if self._reading is not None and not self._reading.cancel():
-            self._reading.exception()
+            wait_for([self._reading], READ_TIMEOUT)
+            if not self._reading.done():
+                return  # nothing may be called beside it
         self._reader.close()

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from streamlib.checkpoint.manifest import Manifest
 from streamlib.checkpoint.store import StateStore
 from streamlib.core.contracts import SinkWriter
-from streamlib.core.errors import StateError, StreamlibError, TakenOverError
+from streamlib.core.errors import StateError, TakenOverError
 from streamlib.core.time import duration, show_duration
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.flow import Flow
@@ -21,7 +22,7 @@ from streamlib.plan.launch import JobOptions, JobResult, Outcome
 from streamlib.runners.checkpointing import Checkpointer, SinkLane
 from streamlib.runners.driver import Driver
 from streamlib.runners.lanes import Lane
-from streamlib.runners.recovery import check_not_behind, finish_commits, opened
+from streamlib.runners.recovery import check_mode, check_not_behind, finish_commits, opened, taken_over
 from streamlib.runners.stats import Progress, Silent, Stats
 from streamlib.runners.world import World
 from streamlib.runtime.pipeline import Captured, Mode
@@ -88,13 +89,14 @@ class Job:
         for name, (node, _) in bound.writes().items():
             self._sinks[name] = SinkLane(node.node, self._writers[name], self._world.lane(name))
         self._lane = lane = self._world.lane(CHECKPOINT_LANE)
-        self._checkpointer = Checkpointer(self._store, lane, self._sinks, newest)
+        self._checkpointer = Checkpointer(self._store, lane, self._sinks, self.mode, newest)
         self._started_rows = self._driver.pipeline.rows
 
     def _restore(self, manifest: Manifest) -> None:
+        check_mode(manifest, self.mode, self.state)
         states = self._store.load(manifest)
         versions = {name: entry.version for name, entry in manifest.operators.items()}
-        captured = Captured(manifest.positions, manifest.watermarks, states, versions)
+        captured = Captured(manifest.positions, manifest.watermarks["sources"], states, versions)
         self._driver.pipeline.restore(captured, self._world.clock.monotonic())
 
     # ------------------------------------------------------------------ run
@@ -107,7 +109,7 @@ class Job:
             outcome = self._work()
         except (Exception, KeyboardInterrupt) as error:
             self._progress.close(self.stats())
-            self._fail(error)
+            self._fail(error, self._checkpointer.written)
         stats = self.stats()
         if outcome != "already finished":
             self._progress.close(stats)
@@ -231,26 +233,17 @@ class Job:
 
     # ------------------------------------------------------------------ end
 
-    def _fail(self, error: BaseException) -> NoReturn:
+    def _fail(self, error: BaseException, written: Future[Any] | None = None) -> NoReturn:
         """Close all, and raise `error`, or `TakenOverError` where that is what lies behind it."""
         try:
             self._close()
         except Exception as another:
             error.add_note(f"closing failed as well: {another}")
-        reason = self._reason(error)
-        raise reason from (reason.__cause__ if reason is error else error)
-
-    def _reason(self, error: BaseException) -> BaseException:
-        """A successor tidies up what this run has staged, so a sink may fail before the fence is met."""
-        if isinstance(error, KeyboardInterrupt) or (self._sinks and self._checkpointer.writing):
-            return error
-        try:
-            self._store.check_fence()
-        except TakenOverError as fenced:
-            return fenced
-        except (StreamlibError, OSError):
-            pass  # the state can't be read: `error` says more
-        return error
+        if not isinstance(error, TakenOverError | KeyboardInterrupt):
+            fenced = taken_over(self._store, written)
+            if fenced is not None:
+                raise fenced from error
+        raise error
 
     def _close(self) -> None:
         """End everything, whatever fails on the way. Lanes have little left to do unless one hangs."""

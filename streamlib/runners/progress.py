@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from typing import TextIO
+from typing import TextIO, get_args
 
+from streamlib.core.errors import DefinitionError, did_you_mean, shown
 from streamlib.core.time import MAX_TIME, MIN_TIME, SECOND, show_duration, show_instant
 from streamlib.plan.launch import JobResult, ProgressStyle
 from streamlib.runners.stats import Progress, Silent, Stats
@@ -19,6 +20,7 @@ class TextProgress:
     def __init__(self, stream: TextIO, live: bool) -> None:
         self._stream = stream
         self._live = live
+        self._gone = False
         self._shown_at = 0.0
         self._shown_rows = 0
         self._rate = 0.0
@@ -38,11 +40,17 @@ class TextProgress:
         self._show(progress_line(stats, rate), end="\n")
 
     def _show(self, line: str, end: str) -> None:
+        if self._gone:
+            return
         if self._live:
-            width = shutil.get_terminal_size().columns
-            line = "\r\x1b[K" + line[: width - 1]
-        self._stream.write(line + end)
-        self._stream.flush()
+            # One that wraps can't be redrawn; the last one stays as it is.
+            width = None if end else shutil.get_terminal_size().columns - 1
+            line = "\r\x1b[K" + line[:width]
+        try:
+            self._stream.write(line + end)
+            self._stream.flush()
+        except (OSError, ValueError):  # its reader went away, or it was closed: no reason to stop a job
+            self._gone = True
 
 
 def progress_line(stats: Stats, rate: float) -> str:
@@ -79,9 +87,20 @@ def _lag(stats: Stats) -> str:
     return f"lag {show_duration(lag - lag % (60 * SECOND) if lag > 3600 * SECOND else lag - lag % SECOND)}"
 
 
-def progress_to(stream: TextIO, style: ProgressStyle = "auto") -> Progress:
-    """The progress for a stream: `live`, `plain`, `none`, or `auto` (live in a terminal)."""
-    if style == "none":
+def progress_to(stream: TextIO | None, style: ProgressStyle = "auto") -> Progress:
+    """The progress for a stream: `live`, `plain`, `none`, or `auto` (live in a terminal).
+
+    Nothing is shown where there is no stream: `sys.stderr` is None in a process that began without.
+    """
+    styles = get_args(ProgressStyle)
+    if style not in styles:
+        raise DefinitionError(
+            "there is no such progress",
+            expected=f"one of {', '.join(styles)}",
+            found=shown(style),
+            remedy=did_you_mean(str(style), styles) or "leave it out",
+        )
+    if style == "none" or stream is None:
         return Silent()
     return TextProgress(stream, live=stream.isatty() if style == "auto" else style == "live")
 

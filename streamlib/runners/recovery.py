@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any
 
+from streamlib.checkpoint.manifest import Manifest
 from streamlib.checkpoint.store import StateStore
 from streamlib.core.contracts import Cleans, Disk, SinkContext, SinkWriter
-from streamlib.core.errors import StateError, StateIncompatibleError
+from streamlib.core.errors import StateError, StateIncompatibleError, StreamlibError, TakenOverError
 from streamlib.plan.bind import BoundFlow
 from streamlib.runners.blame import blaming
+from streamlib.runtime.pipeline import Mode
+
+
+def check_mode(manifest: Manifest, mode: Mode, state: str) -> None:
+    """Raise `StateIncompatibleError` where a batch would go on from a stream, or a stream from a batch.
+
+    What is late, and so the result, would depend on where one ended and the other began.
+    """
+    found = manifest.watermarks["mode"]
+    if found != mode:
+        raise StateIncompatibleError(
+            f"the state in {state} is that of a {found} run",
+            expected=f"the state of a {mode} run, or an empty folder",
+            found=f"a {found} run at checkpoint {manifest.number}",
+            remedy="give this run another state folder, and sinks of its own",
+        )
 
 
 def opened(bound: BoundFlow, job: str, attempt: str, disk: Disk) -> Iterator[tuple[str, SinkWriter]]:
@@ -53,3 +72,21 @@ def finish_commits(bound: BoundFlow, store: StateStore, writers: Mapping[str, Si
                 store.acknowledge(name, commit.number)
             if isinstance(writer, Cleans):
                 writer.clean(set())
+
+
+def taken_over(store: StateStore, written: Future[Any] | None) -> TakenOverError | None:
+    """The error that lies behind another where a successor has the job: it tidies up what this run staged.
+
+    So a sink may fail before the fence is met. `written` is the last write of a manifest; it has ended.
+    """
+    if written is not None:
+        failure = written.exception() if written.done() else TimeoutError()
+        if failure is not None:  # what is there now may be this run's own manifest
+            return failure if isinstance(failure, TakenOverError) else None
+    try:
+        store.check_fence()
+    except TakenOverError as fenced:
+        return fenced
+    except (StreamlibError, OSError):
+        pass  # the state can't be read: the other error says more
+    return None

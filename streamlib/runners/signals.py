@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -30,8 +30,15 @@ def draining_on_signals(job: Job) -> Iterator[None]:
         if asked:
             raise AbortedError(signal.Signals(number).name)
         asked = True
-        print("\nstopping: one last checkpoint (signal again to abort)", file=sys.stderr, flush=True)
         job.drain()
+        # Python refuses a write inside a write of the same stream, which this signal may have interrupted.
+        with suppress(RuntimeError):
+            line_ends = "\n" if sys.stderr.isatty() else ""  # a living progress line, or ^C
+            print(
+                f"{line_ends}stopping: one last checkpoint (signal again to abort)",
+                file=sys.stderr,
+                flush=True,
+            )
 
     before: dict[int, Any] = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from streamlib.core.contracts import Clock, Disk, Source, SourceReader
 from streamlib.core.disk import LocalDisk
 from streamlib.runners.clock import RealClock
-from streamlib.runners.feeds import READER_THREADS, Feed, InlineFeed, ThreadFeed
+from streamlib.runners.feeds import READER_THREADS, Feed, InlineFeed, ReaderPool, ThreadFeed
 from streamlib.runners.lanes import Lane, ThreadLane
 
 
@@ -46,7 +45,7 @@ class LocalWorld:
     def __init__(self) -> None:
         self.disk: Disk = LocalDisk()
         self._clock = RealClock()
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: ReaderPool | None = None
 
     @property
     def clock(self) -> Clock:
@@ -71,11 +70,10 @@ class LocalWorld:
         if getattr(source, "immediate", False):
             return InlineFeed(reader)
         if self._pool is None:
-            threads = min(READER_THREADS, os.cpu_count() or 1)
-            self._pool = ThreadPoolExecutor(threads, thread_name_prefix="streamlib-reader")
+            self._pool = ReaderPool(min(READER_THREADS, os.cpu_count() or 1))
         return ThreadFeed(reader, self._pool, self._clock.wake)
 
     def close(self) -> None:
         """End the reader threads."""
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.close()

@@ -16,8 +16,8 @@ import numpy as np
 
 from streamlib.core.contracts import Json
 from streamlib.core.errors import EventTimeError
-from streamlib.core.time import MAX_TIME, MIN_TIME, Micros, clamp, show_duration, show_instant
-from streamlib.core.watermarks import SourceWatermarks
+from streamlib.core.time import MAX_TIME, MIN_TIME, Micros, show_duration, show_instant
+from streamlib.core.watermarks import LAST_TIME, SourceWatermarks
 from streamlib.runtime.engine import Engine
 
 
@@ -30,8 +30,7 @@ def admit(
     behind never waits.
     """
     own = watermarks.partitions[partition].watermark
-    largest = clamp(int(times.max()) - watermarks.strategy.delay)
-    if int(times.min()) >= max(own, largest):
+    if int(times.min()) >= max(own, watermarks.caused_by(int(times.max()))):
         return len(times)  # no row is behind any watermark that these rows can cause
     running = watermarks.running(partition, times)
     stands = watermarks.output
@@ -73,7 +72,8 @@ class FloorWatermarks:
 
     def read_to(self, partition: str, floor: int | None) -> None:
         """`floor` is the least event time in what follows in this partition (None: unknown)."""
-        self.floors[partition] = MIN_TIME if floor is None else max(floor, self.floors[partition])
+        known = MIN_TIME if floor is None else min(floor, LAST_TIME)  # what follows may lie at MAX_TIME
+        self.floors[partition] = max(known, self.floors[partition])
 
     def finish(self, partition: str) -> None:
         """Nothing follows in this partition."""

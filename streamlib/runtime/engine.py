@@ -75,7 +75,8 @@ class Engine:
         try:
             outputs = list(stage.operator.on_batch(batch, port))
         except Exception as error:
-            raise _blamed(error, stage) from error.__cause__
+            _blame(error, stage)
+            raise
         self._emit(stage, outputs)
 
     def _forward(self, stage: Stage, watermark: int) -> None:
@@ -84,8 +85,10 @@ class Engine:
             return
         stage.watermark = watermark
         for target, port in _distinct_targets(stage):
+            before = min(target.inputs)
             target.inputs[port] = watermark
-            self._advance(target, min(target.inputs))
+            if min(target.inputs) > before:
+                self._advance(target, min(target.inputs))
 
     def _advance(self, stage: Stage, watermark: int) -> None:
         if stage.operator is None:
@@ -95,7 +98,8 @@ class Engine:
             outputs = list(stage.operator.on_watermark(watermark))
             promised = stage.operator.output_watermark(watermark)
         except Exception as error:
-            raise _blamed(error, stage) from error.__cause__
+            _blame(error, stage)
+            raise
         self._emit(stage, outputs)
         self._forward(stage, promised)
 
@@ -205,10 +209,10 @@ def _distinct_targets(stage: Stage) -> list[tuple[Stage, int]]:
     return [target for targets in stage.targets for target in targets]
 
 
-def _blamed(error: Exception, stage: Stage) -> Exception:
-    """The error itself, with the operator and the user's source line that built it."""
+def _blame(error: Exception, stage: Stage) -> None:
+    """Name the operator and the user's source line that built it in the error itself."""
     node = stage.bound.node
     if isinstance(error, StreamlibError):
-        return node.blame(error)
-    error.add_note(f"in operator {node.title!r} ({node.where})")
-    return error
+        node.blame(error)
+    else:
+        error.add_note(f"in operator {node.title!r} ({node.where})")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from streamlib.core.batch import Batch, as_arrow, concat_batches
 from streamlib.core.contracts import Chunk, Json, StreamType
 from streamlib.core.errors import EventTimeError
@@ -42,7 +44,15 @@ class EventTimes:
                 found=str(batch.slice(row, row + 1).to_arrow().to_pylist()[0]),
                 remedy="filter such rows out before the source, or give an expression with `fill_null`",
             )
-        return to_micros(column, self._tz)
+        try:
+            return to_micros(column, self._tz)
+        except pa.ArrowException as cause:
+            raise EventTimeError(
+                "an event time does not fit int64 microseconds",
+                expected="an instant within 292,000 years of 1970",
+                found=str(cause),
+                remedy="filter such rows out before `sl.read` or give another event time",
+            ) from cause
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,8 @@ class Pipeline:
         try:
             found.intakes[partition].offer(chunk)
         except StreamlibError as error:
-            raise self._blamed(found, partition, error) from error.__cause__
+            intake = found.intakes[partition]
+            raise _blamed(found, partition, intake.rows + intake.waiting_rows, error) from error.__cause__
 
     def end(self, source: str, partition: str, now: float) -> None:
         """Nothing more will be read from a partition."""
@@ -147,7 +148,7 @@ class Pipeline:
             try:
                 check_event_times(batch.event_time, source.read.max_ahead, wall)
             except StreamlibError as error:
-                raise self._blamed(source, partition, error) from error.__cause__
+                raise _blamed(source, partition, intake.rows, error) from error.__cause__
             rows = admit(
                 self.engine, source.name, source.watermarks, partition, batch.event_time, source.aligned
             )
@@ -177,7 +178,8 @@ class Pipeline:
         """Time passed: silent partitions become idle, and watermarks move without rows."""
         for source in self.sources.values():
             if isinstance(source.watermarks, SourceWatermarks):
-                source.watermarks.tick(now)
+                waiting = [name for name, intake in source.intakes.items() if intake.has_rows]
+                source.watermarks.tick(now, waiting)
                 self._advance(source, now)
 
     def finish(self) -> None:
@@ -189,11 +191,6 @@ class Pipeline:
         marks = source.watermarks
         watermark = marks.combine(now) if isinstance(marks, SourceWatermarks) else marks.combine()
         self.engine.advance(source.name, watermark)
-
-    def _blamed(self, source: SourceInput, partition: str, error: StreamlibError) -> StreamlibError:
-        intake = source.intakes[partition]
-        error.add_note(f"reading partition {partition!r} after {intake.rows:,} rows that entered")
-        return source.bound.node.blame(error)
 
     # ------------------------------------------------------------------ what is known
 
@@ -290,6 +287,11 @@ def _source_input(
         # a source without event time has no rows to observe: its watermark moves at its end only
         marks = SourceWatermarks(read.watermark or WatermarkStrategy(0), partitions, now)
     return SourceInput(bound, read, intakes, marks, aligned=False)
+
+
+def _blamed(source: SourceInput, partition: str, rows: int, error: StreamlibError) -> StreamlibError:
+    error.add_note(f"reading partition {partition!r} after its first {rows:,} rows")
+    return source.bound.node.blame(error)
 
 
 def _time_domains(flow: BoundFlow) -> list[list[str]]:

@@ -8,14 +8,22 @@ Slices are named by a number, not by a time, so that nothing wraps near the limi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from streamlib.core.errors import DefinitionError
-from streamlib.core.time import MAX_TIME, Duration, Micros, add_saturating, clamp, duration, show_duration
+from streamlib.core.time import (
+    MAX_TIME,
+    MIN_TIME,
+    Duration,
+    Micros,
+    add_saturating,
+    clamp,
+    duration,
+    show_duration,
+)
 
 
 @dataclass(frozen=True)
@@ -96,11 +104,11 @@ class SlidingWindow:
         """Every pair of a slice and a window numbered `first` to `last` that holds it: index, number."""
         per_slide = self.slide // self.slice_size
         newest = self.last_windows_of(slices)
-        # windows per slice differ by one: the oldest is the first to reach beyond the slice
-        before = -(-(self.size // self.slice_size - slices + newest * per_slide) // per_slide) - 1
-        oldest = np.maximum(newest - before, clamp(first))
+        # in its newest window a slice is the n-th; in each window before it comes `per_slide` later
+        before = -(-(self.size // self.slice_size - (slices - newest * per_slide)) // per_slide) - 1
+        oldest = np.maximum(np.maximum(newest, MIN_TIME + np.maximum(before, 0)) - before, clamp(first))
         newest = np.minimum(newest, clamp(last))
-        counts = np.maximum(newest - oldest + 1, 0)
+        counts = np.where(oldest <= newest, newest - oldest + 1, 0)
         index = np.repeat(np.arange(len(slices)), counts)
         nth = np.arange(len(index)) - np.repeat(np.cumsum(counts) - counts, counts)
         return index, oldest.take(index) + nth
@@ -115,20 +123,22 @@ class SlidingWindow:
 
     def starts(self, windows: Micros) -> Micros:
         """`start` of many windows."""
-        return self._saturated(windows, self.offset, self.start)
+        return self._saturated(windows, self.offset)
 
     def ends(self, windows: Micros) -> Micros:
         """`end` of many windows."""
-        return self._saturated(windows, self.offset + self.size, self.end)
+        return self._saturated(windows, self.offset + self.size)
 
-    def _saturated(self, windows: Micros, shift: int, exact: Callable[[int], int]) -> Micros:
-        limit = (MAX_TIME - shift) // self.slide
-        if len(windows) and -limit <= int(windows.min()) and int(windows.max()) <= limit:
-            return windows * self.slide + shift
-        instants = np.clip(windows, -limit, limit) * self.slide + shift
-        for i in np.flatnonzero(np.abs(windows) > limit):  # only windows at the very ends of time
-            instants[i] = exact(int(windows[i]))
-        return instants
+    def _saturated(self, windows: Micros, shift: int) -> Micros:
+        """`windows * slide + shift`, saturated to int64."""
+        wrapped = (shift - MIN_TIME) % 2**64 + MIN_TIME  # into int64
+        instants = windows * self.slide + wrapped
+        if not len(windows):
+            return instants
+        low, high = -((shift - MIN_TIME) // self.slide), (MAX_TIME - shift) // self.slide
+        if int(windows.min()) < low or int(windows.max()) > high:  # only at the very ends of time
+            instants = np.where(windows < low, MIN_TIME, np.where(windows > high, MAX_TIME, instants))
+        return instants  # what wrapped between these limits has wrapped back
 
     def describe(self) -> str:
         """The window on one line, as it is written."""
