@@ -21,6 +21,7 @@ from streamlib.core.batch import Batch
 from streamlib.core.contracts import Operator, OperatorState, StreamType
 from streamlib.core.errors import DefinitionError, EventTimeError, TypeMismatchError, UnknownColumnError
 from streamlib.core.time import MAX_TIME, MIN_TIME, clamp
+from streamlib.operators.slices import MAX_PARTIALS
 from streamlib.operators.window_aggregate import WindowAggregate
 from streamlib.windows import SlidingWindow
 
@@ -934,6 +935,33 @@ def test_cells_and_blocks_of_one_slice_are_merged(size, every, batches, watermar
         panes |= fired(operator, watermark)
     assert panes == naive_panes(rows, window)
     assert operator.snapshot().tables == {}  # nothing is left behind
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_keys_far_apart_in_small_batches_are_all_there_in_windows_that_overlap(tmp_path, chunk):
+    """The cells of a slice that could not be merged became a block while the window fired, unseen by it."""
+    keys = [i * 10**9 for i in range(50)]
+    data = [{"at": i % 7, "key": key} for i, key in enumerate(keys)]
+    result = read(data, chunk=chunk, delay=7).key_by("key").window(windows.sliding(20, every=10))
+    sink = memory.sink()
+    flow = sl.Flow("f", result.aggregate(n=sl.count()).write(sink, name="out"))
+    flow.run(state=str(tmp_path), progress="none")
+    assert plain(sink.table()) == sorted(((k, s, s + 20, 1) for k in keys for s in (-10, 0)), key=repr)
+
+
+@pytest.mark.parametrize("spread", [1, 7, 10**12])
+def test_many_small_batches_stay_few_blocks(spread):
+    window = windows.tumbling(1000)
+    operator = WindowAggregate(window, AGGREGATES).build([KEYED])
+    rows = []
+    for i in range(600):
+        at, key = np.array([i % 50, i % 40]), np.array([i % 90, i]) * spread
+        columns = [at, pa.array([None, *key.tolist()]).slice(1), at]
+        list(operator.on_batch(Batch(KEYED.schema, columns, 2, at), 0))
+        rows += list(zip(at.tolist(), key.tolist(), at.tolist(), strict=True))
+        assert len(operator._slices._blocks) <= MAX_PARTIALS
+        assert all(len(cells) <= MAX_PARTIALS for cells in operator._slices._cells.values())
+    assert fired(operator, MAX_TIME) == naive_panes(rows, window)
 
 
 @pytest.mark.parametrize("factors", [[1], [APART], [1, APART]], ids=["cells", "blocks", "both"])

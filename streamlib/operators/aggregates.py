@@ -245,7 +245,7 @@ def _sum_layout(aggregate: Aggregate, dtype: pa.DataType) -> tuple[tuple[StateCo
         return (StateColumn("sum", pa.float64(), "sum"),), pa.float64()
     if pa.types.is_duration(dtype) and aggregate.kind == "sum":
         return (StateColumn("sum", pa.int64(), "sum"), _ESTIMATE), dtype
-    if pa.types.is_decimal(dtype) and aggregate.kind == "sum":
+    if pa.types.is_decimal(dtype):
         # 76 digits hold any sum of values of 38, and of more while there are fewer than 10^38 of them
         result = (pa.decimal256 if dtype.bit_width > 128 else pa.decimal128)(_digits(dtype), dtype.scale)
         return (StateColumn("sum", pa.decimal256(76, dtype.scale), "sum"),), result
@@ -338,12 +338,22 @@ def _decimal_sum(name: str, total: pa.Array, dtype: pa.DataType) -> pa.Array:
 
 
 def _mean(states: Sequence[Column]) -> Column:
-    *sums, n = (np.asarray(s) for s in states)
+    total, parts = _total(states[:-1])
+    n = np.asarray(states[-1])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _nullable(total / (n * parts), n > 0, pa.float64())
+
+
+def _total(sums: Sequence[Column]) -> tuple[Vector, float]:
+    """The sum in so many parts of a unit: hundredths for decimals of two digits."""
+    if not isinstance(sums[0], np.ndarray):  # decimals: Arrow's cast rounds more than once
+        parts = sums[0].view(pa.decimal256(76, 0)).cast(pa.float64())
+        return np.asarray(pc.fill_null(parts, 0.0)), 10.0 ** sums[0].type.scale
     total = sums[0].astype(np.float64)
     if len(sums) > 1:  # beyond int64 only the estimate is right
-        total = np.where(np.abs(sums[1] - total) > 2.0**63, sums[1], total)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return _nullable(total / n, n > 0, pa.float64())
+        estimate = np.asarray(sums[1])
+        total = np.where(np.abs(estimate - total) > 2.0**63, estimate, total)
+    return total, 1.0
 
 
 def _nullable(values: Column, valid: npt.NDArray[np.bool_], dtype: pa.DataType) -> Column:

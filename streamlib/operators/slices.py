@@ -28,9 +28,7 @@ class SliceStore:
         """Take rows; `slices` are the numbers of their slices."""
         found = self._aggregator.build(batch, keys, slices)
         if isinstance(found, Block):
-            self._blocks.append(found)
-            if len(self._blocks) > MAX_PARTIALS:
-                self._blocks = [ordered(self._aggregator.merge(self._blocks))]
+            self._add_block(found)
             return
         for number, cells in found.items():
             parts = self._cells.setdefault(number, [])
@@ -44,7 +42,23 @@ class SliceStore:
             self._cells[number] = [merged]
             return
         parts = [self._aggregator.block_of(number, cells) for cells in self._cells.pop(number)]
-        self._blocks.append(self._aggregator.merge(parts))
+        self._add_block(self._aggregator.merge(parts))
+
+    def _add_block(self, block: Block) -> None:
+        """Add a block; where there are many, merge the newest, and older ones while they are no larger.
+
+        So sizes double from block to block, and a group is merged a logarithm of times.
+        """
+        blocks = self._blocks
+        blocks.append(block)
+        if len(blocks) <= MAX_PARTIALS:
+            return
+        start = len(blocks) - MAX_PARTIALS // 2
+        size = sum(map(len, blocks[start:]))
+        while start and len(blocks[start - 1]) <= size:
+            start -= 1
+            size += len(blocks[start])
+        blocks[start:] = [ordered(self._aggregator.merge(blocks[start:]))]
 
     # ------------------------------------------------------------------ windows
 
@@ -55,8 +69,16 @@ class SliceStore:
             return
         first = max(after + 1, self._window.windows_of(span[0]).start)
         last = min(last, self._window.windows_of(span[1]).stop - 1)
-        if first <= last:
-            yield from self._fire(first, last)
+        if first > last:
+            return
+        if self._window.windows_per_row() > 1:
+            self._merge_slices(self._window.slices_of(first).start, self._window.slices_of(last).stop)
+        yield from self._fire(first, last)
+
+    def _merge_slices(self, start: int, stop: int) -> None:
+        """Merge each slice that several windows share once; before blocks are looked at: some become one."""
+        for number in [n for n, parts in self._cells.items() if start <= n < stop and len(parts) > 1]:
+            self._merge_slice(number)
 
     def _slice_span(self) -> tuple[int, int] | None:
         first = [*self._cells, *(int(b.numbers[0]) for b in self._blocks)]
@@ -96,8 +118,6 @@ class SliceStore:
         for window in sorted(windows):
             parts: list[Cells] = []
             for number in self._window.slices_of(window):
-                if len(self._cells.get(number, ())) > 1 and self._window.windows_per_row() > 1:
-                    self._merge_slice(number)  # other windows share it: merge it once
                 parts += self._cells.get(number, ())
             merged = self._aggregator.merge_cells(parts) if parts else None
             if merged is not None:
