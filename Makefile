@@ -39,6 +39,8 @@ test: $(DEV) ## the tests that need nothing but pip; under 10 minutes
 
 .PHONY: test-real
 test-real: $(DEV) ## real servers and processes, and every property with ten times the examples
+	@command -v strace >/dev/null || { echo "installing strace, which kills processes at chosen system calls"; \
+		apt-get update -qq && apt-get install -y -qq strace >/dev/null; }
 	STREAMLIB_TEST_PROFILE=long $(BIN)/python -m pytest -n 2 -m "real or hypothesis" --hypothesis-seed=$(SEED) --timeout=1800 $(ARGS)
 
 .PHONY: check

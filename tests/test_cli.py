@@ -351,7 +351,7 @@ def test_sys_exit_in_the_users_function_does_not_look_like_a_finished_job(tmp_pa
         "def leave(record):\n    raise SystemExit(0)\n"
         'flow = sl.Flow("m", rows.map(leave, schema={"id": pa.int64()}).write(console.sink(), name="o"))'
     )
-    run = streamlib(tmp_path, "run", flow_file(tmp_path, ROWS + text))
+    run = streamlib(tmp_path, "run", flow_file(tmp_path, ROWS + text), "--progress", "none")
     assert run.returncode == 1
     assert run.stderr == "the flow's own code called sys.exit(0); the last completed checkpoint stands\n"
 

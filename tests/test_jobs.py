@@ -1037,6 +1037,21 @@ def test_progress_is_closed_also_when_a_job_fails_so_that_the_error_begins_a_lin
     assert shown.closed == 1
 
 
+def test_sys_exit_in_the_users_function_closes_everything_and_passes(scene):
+    def leave(record: dict[str, Any]) -> dict[str, Any]:
+        raise SystemExit(3)
+
+    stream = sl.read(scene.source, name="rows").map(leave, schema=SCHEMA)
+    fine = Broken("", SinkError(""))
+    flow = sl.Flow("f", stream.write(fine.over(scene, "panes"), name="panes"))
+    with pytest.raises(SystemExit):
+        scene.run(flow)
+    assert fine.calls[-1] == "close"
+    again = started(scene.job(flow))  # nobody holds it any more
+    again.drain()
+    assert again.run().outcome == "drained"
+
+
 def test_a_function_that_returns_the_wrong_thing_is_told_so(scene):
     stream = sl.read(scene.source, name="rows").map(lambda record: None, schema=SCHEMA)
     flow = sl.Flow("f", stream.write(memory.sink(), name="out"))

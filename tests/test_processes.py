@@ -167,7 +167,7 @@ def killed_at(tmp_path: Path, calls: str, path: str | None, number: int) -> bool
     done = subprocess.run(
         ["strace", "-f", "-qq", "-o", os.devnull, *only, *inject, *job],
         cwd=tmp_path,
-        env=environment(tmp_path / "out", rate=40_000),
+        env=environment(tmp_path / "out", rate=20_000),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -184,7 +184,7 @@ def killed_at(tmp_path: Path, calls: str, path: str | None, number: int) -> bool
     [
         ("fsync", None, 15),
         ("fsync", "out", 2),
-        ("fsync", MANIFESTS, 3),
+        ("fsync", MANIFESTS, 2),
         ("link,linkat", None, 3),
         ("rename,renameat,renameat2", None, 2),
         ("unlink,unlinkat,rmdir", None, 6),

@@ -23,6 +23,7 @@ from streamlib.core.errors import DefinitionError, SinkError
 from streamlib.core.time import MAX_TIME, MIN_TIME, SECOND
 from streamlib.plan.launch import JobResult
 from streamlib.plan.node import Node
+from streamlib.runners import feeds as feeds_module
 from streamlib.runners import progress as progress_module
 from streamlib.runners.checkpointing import Checkpointer, SinkLane
 from streamlib.runners.clock import RealClock
@@ -327,6 +328,35 @@ def test_an_error_that_nobody_asked_for_does_not_keep_a_feed_from_closing(pool):
     wait_for(lambda: reader.reads == 1)
     feed.close()
     assert reader.closed == 1
+
+
+def test_a_reader_pool_lets_go_of_a_reader_as_soon_as_it_has_read():
+    """At the end of the process a reader that is still held aborts it in Arrow's C++."""
+    pool = ReaderPool(1)
+
+    class Reader:
+        def read(self) -> None: ...
+
+    reader = Reader()
+    seen = weakref.ref(reader)
+    pool.submit(reader.read).result(PATIENCE)
+    del reader
+    wait_for(lambda: seen() is None)
+    pool.close()
+
+
+def test_closing_a_reader_pool_ends_its_threads_and_leaves_behind_only_one_that_hangs(gate, monkeypatch):
+    monkeypatch.setattr(feeds_module, "JOIN_TIMEOUT", 0.1)
+    before = set(threading.enumerate())
+    pool = ReaderPool(3)
+    pool.submit(gate.wait)
+    pool.submit(nothing).result(PATIENCE)
+    threads = set(threading.enumerate()) - before
+    assert (len(threads), all(thread.daemon for thread in threads)) == (3, True)
+    pool.close()
+    assert sum(thread.is_alive() for thread in threads) == 1
+    gate.set()
+    wait_for(lambda: not any(thread.is_alive() for thread in threads))
 
 
 def test_sources_in_memory_are_read_in_place_and_others_in_the_background():

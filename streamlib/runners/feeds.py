@@ -14,6 +14,7 @@ from streamlib.core.contracts import Chunk, Pause, SourceReader
 
 READ_AHEAD_ROWS = 400_000  # a partition: three chunks of the file readers, so that decoding never pauses
 READER_THREADS = 2  # decoding releases the interpreter lock; more threads than cores gain nothing
+JOIN_TIMEOUT = 0.5  # seconds a reader thread gets to end once it has nothing to do: far more than it needs
 READ_TIMEOUT = 5.0  # seconds that closing waits for the read under way: far longer than any that works
 
 
@@ -68,20 +69,29 @@ class ReaderPool:
 
     def _work(self) -> None:
         while (item := self._calls.get()) is not None:
-            future, call = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                call()
-            except BaseException as error:  # whatever it is, the runner has to hear of it
-                future.set_exception(error)
-            else:
-                future.set_result(None)
+            self._run(*item)
+            del item  # else the reader stays until the next call, at the end until the process is gone
+
+    def _run(self, future: Future[None], call: Callable[[], None]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            call()
+        except BaseException as error:  # whatever it is, the runner has to hear of it
+            future.set_exception(error)
+        else:
+            future.set_result(None)
 
     def close(self) -> None:
-        """End the threads once they have nothing to do; waits for none."""
+        """End the threads; one that hangs is left behind.
+
+        The others must be gone when the interpreter ends: it stops daemons wherever they are, and
+        inside of Arrow's C++ that aborts the process.
+        """
         for _ in self._threads:
             self._calls.put(None)
+        for thread in self._threads:
+            thread.join(JOIN_TIMEOUT)
 
 
 class ThreadFeed:

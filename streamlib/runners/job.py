@@ -74,7 +74,7 @@ class Job:
         self._manifest = restored.manifest
         try:
             self._recover(bound, attempt)
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
             self._fail(error)
 
     def _recover(self, bound: BoundFlow, attempt: str) -> None:
@@ -107,7 +107,7 @@ class Job:
         self._began = clock.monotonic()
         try:
             outcome = self._work()
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
             self._progress.close(self.stats())
             self._fail(error, self._checkpointer.written)
         stats = self.stats()
@@ -239,7 +239,7 @@ class Job:
             self._close()
         except Exception as another:
             error.add_note(f"closing failed as well: {another}")
-        if not isinstance(error, TakenOverError | KeyboardInterrupt):
+        if isinstance(error, Exception) and not isinstance(error, TakenOverError):
             fenced = taken_over(self._store, written)
             if fenced is not None:
                 raise fenced from error
