@@ -346,6 +346,13 @@ def test_a_function_that_returns_the_wrong_thing_is_one_clear_error(tmp_path):
     assert "Traceback" not in run.stderr
 
 
+def test_sys_exit_in_a_flow_file_could_not_start(tmp_path):
+    name = flow_file(tmp_path, "import sys\n\nsys.exit(0)\n")
+    run = streamlib(tmp_path, "run", name)
+    assert (run.returncode, run.stdout) == (3, "")
+    assert run.stderr == f"{name} called sys.exit(0) while it was loaded\n"
+
+
 def test_sys_exit_in_the_users_function_does_not_look_like_a_finished_job(tmp_path):
     text = (
         "def leave(record):\n    raise SystemExit(0)\n"

@@ -19,7 +19,7 @@ from streamlib.core.errors import DefinitionError, StreamlibError, TakenOverErro
 from streamlib.core.time import duration
 from streamlib.plan.launch import JobOptions, ProgressStyle
 from streamlib.runners.job import DrainTimeoutError, Job
-from streamlib.runners.launcher import check_bounded, quick_switching
+from streamlib.runners.launcher import quick_switching
 from streamlib.runners.progress import progress_to, summary
 from streamlib.runners.signals import AbortedError, draining_on_signals
 from streamlib.runners.world import LocalWorld
@@ -106,6 +106,8 @@ def _execute(target: str, mode: Mode, options: JobOptions, progress: ProgressSty
     except StreamlibError as error:
         error.add_note(f"raised by {users_line(error)}")
         sys.exit(_refuse(error, NOT_STARTED))
+    except SystemExit as error:  # with its code, often 0, the job would look finished
+        sys.exit(_say(f"{target} called sys.exit({error.code!r}) while it was loaded", NOT_STARTED))
     except Exception as error:
         sys.exit(_crash(error, NOT_STARTED))
     job = Job(flow, mode, options, LocalWorld(), progress_to(sys.stderr, progress))
@@ -116,8 +118,6 @@ def _execute(target: str, mode: Mode, options: JobOptions, progress: ProgressSty
 def _start(job: Job) -> int:
     """Start the job; the exit code if it did not, else 0."""
     try:
-        if job.mode == "batch":
-            check_bounded(job.flow.bind())
         job.start()
     except StreamlibError as error:
         return _refuse(error, TAKEN_OVER if isinstance(error, TakenOverError) else NOT_STARTED)
