@@ -703,3 +703,9 @@ def test_an_expression_can_not_be_iterated():
 def test_a_source_that_is_none_is_refused():
     with pytest.raises(TypeMismatchError, match=r"in operator 'rows' \(test_flows.py:.*not a source"):
         sl.read(SOURCE, name="rows")
+
+
+def test_a_mistake_outside_any_operator_names_the_users_line():
+    with pytest.raises(sl.StreamlibError) as caught:
+        sl.Flow("empty")
+    assert str(caught.value).startswith("at test_flows.py:")

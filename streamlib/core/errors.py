@@ -50,6 +50,8 @@ class StreamlibError(Exception):
         if self.operator is not None:
             place = f" ({self.where})" if self.where else ""
             head = f"in operator {self.operator!r}{place}: {head}"
+        elif self.where is not None:
+            head = f"at {self.where}: {head}"
         parts = (("expected", self.expected), ("found", self.found), ("to do", self.remedy))
         lines = [f"  {label + ':':<9} {text}" for label, text in parts if text is not None]
         return "\n".join([head, *lines])
