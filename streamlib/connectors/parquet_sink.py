@@ -13,6 +13,7 @@ import pyarrow as pa
 from streamlib.connectors.schemas import conform, difference
 from streamlib.connectors.staging import StagedFile, Staging, explained
 from streamlib.core.contracts import Delivery, DiskFile, Json, SinkContext
+from streamlib.core.disk import WritableFile
 from streamlib.core.errors import DefinitionError, SinkError
 
 ROW_GROUP_ROWS = 131_072  # what the source reads as one batch; statistics this fine serve as floors
@@ -183,7 +184,7 @@ class _OpenFile:
         self._parquet.close()
         self._out.file.sync()
         self._out.file.close()
-        return {"staged": self.staged, "length": self._out.length, "sha256": self._out.hash.hexdigest()}
+        return {"staged": self.staged, "length": self._out.position, "sha256": self._out.hash.hexdigest()}
 
     def abandon(self) -> None:
         """Close without finishing; the file is good for nothing."""
@@ -196,14 +197,11 @@ class _OpenFile:
         self._out.ignore = True
 
 
-class _Hashing:
+class _Hashing(WritableFile):
     """A file object for pyarrow that counts and hashes what passes, so that nothing is read back."""
-
-    closed = False
 
     def __init__(self, file: DiskFile) -> None:
         self.file = file
-        self.length = 0
         self.hash = sha256()
         self.ignore = False
 
@@ -212,24 +210,11 @@ class _Hashing:
         if not self.ignore:
             self.file.write(data)
             self.hash.update(data)
-            self.length += size
+            self.position += size
         return size
 
-    def tell(self) -> int:
-        return self.length
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
+    def close(self) -> None:
+        """The file is closed by `_OpenFile`, after its sync."""
 
 
 def _check_schema(schema: pa.Schema) -> None:

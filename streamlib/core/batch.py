@@ -118,12 +118,6 @@ class Batch:
         return f"Batch({self.num_rows} rows: {', '.join(self.schema.names)})"
 
 
-def empty_batch(schema: pa.Schema, event_time: bool) -> Batch:
-    """A batch of no rows."""
-    times = np.empty(0, np.int64) if event_time else None
-    return Batch(schema, [pa.array([], field.type) for field in schema], 0, times)
-
-
 def concat_batches(batches: Sequence[Batch]) -> Batch:
     """All rows of `batches` (at least one, of one schema), in order."""
     if len(batches) == 1:

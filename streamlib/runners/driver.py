@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from streamlib.core.contracts import Chunk, Counted, Pause
-from streamlib.core.errors import SourceError
+from streamlib.core.errors import DefinitionError, SourceError
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.node import Read
 from streamlib.runners.blame import blaming
@@ -42,18 +42,21 @@ class Driver:
     """Partitions being read into a pipeline."""
 
     def __init__(self, flow: BoundFlow, mode: Mode, world: World) -> None:
+        if mode == "batch":
+            _check_bounded(flow)
         self._world = world
         self._mode = mode
         self._feeds: list[tuple[SourceInput, str, Feed]] = []
         self._size = BatchSize()
         partitions = {name: _partitions(bound, read) for name, (bound, read) in flow.reads().items()}
         self.total_rows: int | None = None
-        """Rows of all sources, where they all know it."""
+        """Batch runs: rows of all sources, where they all know it."""
         self.pipeline = Pipeline(flow, partitions, mode, world.clock.monotonic())
 
     def open(self) -> None:
         """Open a reader for every partition that has not ended, where the pipeline's positions say."""
-        self.total_rows = self._count()
+        if self._mode == "batch":
+            self.total_rows = self._count()
         for source in self.pipeline.sources.values():
             column = source.read.event_time_column()
             for partition, intake in source.intakes.items():
@@ -119,6 +122,20 @@ class Driver:
             for _, _, feed in self._feeds:
                 last_first.callback(feed.close)
         self._feeds.clear()
+
+
+def _check_bounded(flow: BoundFlow) -> None:
+    """Refuse a batch over a source without an end."""
+    for name, (bound, read) in flow.reads().items():
+        if not read.source.bounded:
+            raise bound.node.blame(
+                DefinitionError(
+                    f"source {name!r} has no end, so a batch over it would not either",
+                    expected="bounded sources",
+                    found=repr(read.source),
+                    remedy="give a bounded one: `flow.backfill(sources={...})`, or run it as a stream",
+                )
+            )
 
 
 def _partitions(bound: BoundNode, read: Read) -> Sequence[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import pyarrow as pa
 
+from streamlib.connectors import memory
 from streamlib.core.batch import Batch
-from streamlib.core.errors import DefinitionError
 from streamlib.plan.bind import BoundFlow, bind_flow
 from streamlib.plan.flow import Flow
 from streamlib.plan.launch import JobOptions, JobResult, ProgressStyle
@@ -26,18 +25,6 @@ from streamlib.runtime.pipeline import Mode
 SWITCH_INTERVAL = 0.0005  # seconds: at Python's 5 ms a busy thread alone costs 5 ms of latency
 
 
-class _Discard:
-    """The sink of `collect`: rows are taken from the engine, nothing is written."""
-
-    delivery = "at_least_once"
-
-    def open(self, context: object) -> Any:
-        raise NotImplementedError("collect takes the rows before they reach a sink")
-
-    def __repr__(self) -> str:
-        return "collect"
-
-
 class LocalLauncher:
     """Runs flows in this process."""
 
@@ -47,20 +34,15 @@ class LocalLauncher:
 
     def backfill(self, flow: Flow, options: JobOptions, progress: ProgressStyle) -> JobResult:
         """See `Flow.backfill`."""
-        check_bounded(flow.bind())
         return run_job(flow, "batch", options, progress)
 
     def collect(self, flow: Flow) -> Mapping[str, pa.Table]:
         """Run as a batch, without a job; what each sink would have got, by the sink's name."""
-        nodes = [
-            Node(Write(_Discard()), s.node.inputs, s.node.name, s.node.where)  # type: ignore[arg-type]
-            for s in flow.sinks
-        ]
-        return _collect(bind_flow(flow.name, nodes))
+        return _collect(flow.bind())
 
     def collect_stream(self, stream: Handle) -> pa.Table:
         """Run what is above a stream as a batch, without a job."""
-        node = Node(Write(_Discard()), (stream.port,), "collect")  # type: ignore[arg-type]
+        node = Node(Write(memory.sink()), (stream.port,), "collect")
         return _collect(bind_flow("collect", [node]))["collect"]
 
 
@@ -86,22 +68,8 @@ def quick_switching() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def check_bounded(flow: BoundFlow) -> None:
-    """Refuse a batch over a source without an end."""
-    for name, (bound, read) in flow.reads().items():
-        if not read.source.bounded:
-            raise bound.node.blame(
-                DefinitionError(
-                    f"source {name!r} has no end, so a batch over it would not either",
-                    expected="bounded sources",
-                    found=repr(read.source),
-                    remedy="give a bounded one: `flow.backfill(sources={...})`, or run it as a stream",
-                )
-            )
-
-
 def _collect(flow: BoundFlow) -> dict[str, pa.Table]:
-    check_bounded(flow)
+    """The rows for each sink, taken from the engine: no sink is opened."""
     world = LocalWorld()
     driver = Driver(flow, "batch", world)
     found: dict[str, list[Batch]] = {name: [] for name in flow.writes()}
@@ -116,8 +84,6 @@ def _collect(flow: BoundFlow) -> dict[str, pa.Table]:
     finally:
         driver.close()
         world.close()
-    for name, batch in driver.pipeline.take_written():
-        found[name].append(batch)
     return {
         name: pa.Table.from_batches([b.to_arrow() for b in found[name]], bound.input_types[0].schema)
         for name, (bound, _) in flow.writes().items()

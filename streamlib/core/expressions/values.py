@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamlib.core.batch import Batch, as_numpy
-from streamlib.core.expressions.literals import LiteralValue, literal_array, literal_type
+from streamlib.core.expressions.literals import LiteralValue, literal_array
 
 Vector: TypeAlias = npt.NDArray[Any]
 
@@ -48,11 +48,6 @@ class Constant(Node):
         self.scalar = row[0]
         plain = as_numpy(row)
         self.vector = None if plain is None else plain.reshape(())
-
-    @property
-    def own_type(self) -> pa.DataType:
-        """The type of the literal on its own."""
-        return literal_type(self.value)
 
     def run(self, batch: Batch) -> Value:
         return self
