@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.core.batch import Batch
@@ -100,6 +102,32 @@ class Operator:
         return 0
 
 
+@runtime_checkable
+class Combines(Protocol):
+    """Optional ability of a keyed operator: rows are aggregated where they are, not where their key is.
+
+    With several workers, each calls `combine` for the rows that it has, `split` for what came of it,
+    and `merge` for the parts whose keys it owns. `on_batch` is then never called; it has to be the
+    same as `combine` followed by `merge`. Operators without the ability get the rows of their keys.
+    """
+
+    def combine(self, batch: Batch, port: int) -> tuple[Any, Iterable[Output]]:
+        """A partial of the rows (None: nothing of them is left), and what goes downstream at once.
+
+        Rows are judged here, by the watermark of this worker, which is that of all workers. The
+        state of keys must stay as it is: the worker may own none of them. A partial can be pickled.
+        """
+        ...
+
+    def split(self, partial: Any, owners: npt.NDArray[np.intp]) -> Mapping[int, Any]:
+        """The parts of a partial by owner; `owners` holds the owner of each of the 128 key groups."""
+        ...
+
+    def merge(self, partials: Sequence[Any]) -> Iterable[Output]:
+        """Take what was combined for keys that this worker owns, at least one partial, in order."""
+        ...
+
+
 class OperatorSpec(Value):
     """The frozen description of an operator; subclasses are `dataclass(frozen=True, eq=False)`.
 
@@ -113,6 +141,13 @@ class OperatorSpec(Value):
     """Names of the output ports."""
     stateful: ClassVar[bool] = False
     """Whether `snapshot` holds anything; only stateful operators have an id in checkpoints."""
+    keyed: ClassVar[bool] = False
+    """Whether state belongs to keys, so that rows of different keys never meet in it.
+
+    With several workers a keyed operator works on each, for the keys it owns, and state tables have
+    the column `__key_group`. Any other stateful operator works on one worker, which gets all rows. An
+    operator without state works wherever rows are; it looks at rows alone, not at the watermark.
+    """
 
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         """The types of the outputs. Raises a `StreamlibError` for whatever can be known to fail."""

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.core.batch import Batch, Column, as_arrow, as_numpy, numpy_type
 from streamlib.core.time import Micros
 from streamlib.operators.aggregates import ROWS, BoundAggregate, StateColumn
 from streamlib.operators.grouping import direct_limit, group_rows, take_rows
+from streamlib.state.key_groups import key_groups
 
 FEW_SLICES = 16  # cells cost some microseconds a slice; beyond this many, slices must hold enough keys
 MANY_KEYS = 256  # to be worth it
@@ -60,6 +63,10 @@ class Block:
         return Block(numbers, keys, tuple(take_rows(s, rows) for s in self.states))
 
 
+Partial: TypeAlias = dict[int, Cells] | Block
+"""The partials of a batch: cells by slice number, or a block sorted by it."""
+
+
 def _slice(column: Column, start: int, stop: int) -> Column:
     return column[start:stop] if isinstance(column, np.ndarray) else column.slice(start, stop - start)
 
@@ -76,8 +83,8 @@ class PartialAggregator:
 
     # ------------------------------------------------------------------ rows to partials
 
-    def build(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> dict[int, Cells] | Block:
-        """The partials of a batch: cells by slice number, or a block sorted by it."""
+    def build(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> Partial:
+        """The partials of the rows of a batch."""
         key = as_numpy(keys[0]) if self._may_be_dense else None
         if key is None or key.dtype == np.uint64:
             return self._build_block(batch, keys, slices)
@@ -114,6 +121,24 @@ class PartialAggregator:
         for aggregate in self.aggregates:
             states += aggregate.partial(batch, codes, count, rows)
         return states
+
+    # ------------------------------------------------------------------ partials by owner
+
+    def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> dict[int, Block]:
+        """What each owner of key groups gets of the partials of a batch, sorted by slice number."""
+        block = partial if isinstance(partial, Block) else self._block_of_cells(partial)
+        groups = key_groups(
+            [as_arrow(k, t) for k, t in zip(block.keys, self.key_types, strict=True)], len(block)
+        )
+        owner = owners.take(groups)
+        first = int(owner[0])
+        if (owner == first).all():
+            return {first: block}
+        parts = ((w, np.flatnonzero(owner == w)) for w in range(int(owners[-1]) + 1))
+        return {w: block.renumbered(block.numbers.take(rows), rows) for w, rows in parts if len(rows)}
+
+    def _block_of_cells(self, cells: dict[int, Cells]) -> Block:
+        return self.concat([self.block_of(number, cells[number]) for number in sorted(cells)])
 
     # ------------------------------------------------------------------ partials to one
 

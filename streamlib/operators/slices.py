@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from streamlib.core.batch import Batch, Column
-from streamlib.core.time import MAX_TIME, Micros, clamp
-from streamlib.operators.partials import Block, Cells, PartialAggregator, ordered
+from streamlib.core.time import MAX_TIME, clamp
+from streamlib.operators.partials import Block, Cells, Partial, PartialAggregator, ordered
 from streamlib.windows.assigners import SlidingWindow
 
 MAX_PARTIALS = 32  # a slice's cells, or blocks: each as large as a batch's groups; beyond, they are merged
@@ -24,9 +23,8 @@ class SliceStore:
         self._cells: dict[int, list[Cells]] = {}
         self._blocks: list[Block] = []
 
-    def add(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> None:
-        """Take rows; `slices` are the numbers of their slices."""
-        found = self._aggregator.build(batch, keys, slices)
+    def add(self, found: Partial) -> None:
+        """Take partials; where there are many they are merged."""
         if isinstance(found, Block):
             self._add_block(found)
             return

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.core.batch import Batch, Column, as_arrow
@@ -16,7 +17,7 @@ from streamlib.core.errors import DefinitionError, EventTimeError, UnknownColumn
 from streamlib.core.time import MIN_TIME, Micros
 from streamlib.operators.aggregates import Aggregate, BoundAggregate
 from streamlib.operators.grouping import decoded, decoded_type
-from streamlib.operators.partials import Block, PartialAggregator
+from streamlib.operators.partials import Block, Partial, PartialAggregator
 from streamlib.operators.slices import SliceStore
 from streamlib.state.key_groups import check_key_type, key_groups
 from streamlib.windows.assigners import SlidingWindow
@@ -33,6 +34,7 @@ class WindowAggregate(OperatorSpec):
     kind: ClassVar[str] = "aggregate"
     outputs: ClassVar[tuple[str, ...]] = ("out", "late", "missed")
     stateful: ClassVar[bool] = True
+    keyed: ClassVar[bool] = True
 
     window: SlidingWindow
     aggregates: tuple[tuple[str, Aggregate], ...]
@@ -113,20 +115,40 @@ class WindowAggregateOperator(Operator):
     # ------------------------------------------------------------------ rows
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
+        partial, outputs = self.combine(batch, port)
+        if partial is not None:
+            self._slices.add(partial)
+        return outputs
+
+    def combine(self, batch: Batch, port: int) -> tuple[Partial | None, list[Output]]:
+        """See `Combines`."""
+        batch, late = self._judged(batch)
+        if not batch.num_rows:
+            return None, late
+        assert batch.event_time is not None
+        keys = [_decoded(batch.column(key)) for key in self._stream.keys]
+        return self._aggregator.build(batch, keys, self._window.slices(batch.event_time)), late
+
+    def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> Mapping[int, Partial]:
+        """See `Combines`."""
+        return self._aggregator.split(partial, owners)
+
+    def merge(self, partials: Sequence[Partial]) -> Iterable[Output]:
+        """See `Combines`."""
+        for partial in partials:
+            self._slices.add(partial)
+        return ()
+
+    def _judged(self, batch: Batch) -> tuple[Batch, list[Output]]:
+        """The rows that some open window takes, and the outputs for the windows that were missed."""
         times = batch.event_time
         assert times is not None
-        if not batch.num_rows:
-            return
-        if int(times.min()) < self._watermark:
-            batch, late = self._split_late(batch, times)
-            yield from late
-        elif self._window.slide > self._window.size:
+        if batch.num_rows and int(times.min()) < self._watermark:
+            return self._split_late(batch, times)
+        if self._window.slide > self._window.size:
             slices = self._window.slices(times)
             batch = batch.filter(self._window.holds(self._window.last_windows_of(slices), slices))
-        if batch.num_rows:
-            assert batch.event_time is not None
-            keys = [_decoded(batch.column(key)) for key in self._stream.keys]
-            self._slices.add(batch, keys, self._window.slices(batch.event_time))
+        return batch, []
 
     def _split_late(self, batch: Batch, times: Micros) -> tuple[Batch, list[Output]]:
         """The rows that some open window still takes, and the outputs for the windows they missed.
