@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from streamlib.core.changes import Changes, kept
 from streamlib.core.time import Micros
 
 Column: TypeAlias = pa.Array | npt.NDArray[Any]
@@ -52,12 +53,14 @@ def numpy_type(dtype: pa.DataType) -> np.dtype[Any]:
 
 
 class Batch:
-    """Rows of a stream: `schema`, `columns`, and the hidden event times (microseconds, or None).
+    """Rows of a stream: `schema`, `columns`, and the hidden vectors beside them.
 
-    Batches are immutable by convention: every method returns a new one that shares buffers.
+    `event_time` holds microseconds, or is None; `changes` holds what happened to each row of a
+    changelog, and is None where the stream is append-only. Batches are immutable by convention:
+    every method returns a new one that shares buffers.
     """
 
-    __slots__ = ("columns", "event_time", "num_rows", "schema")
+    __slots__ = ("changes", "columns", "event_time", "num_rows", "schema")
 
     def __init__(
         self,
@@ -65,16 +68,20 @@ class Batch:
         columns: Sequence[Column],
         num_rows: int,
         event_time: Micros | None = None,
+        changes: Changes | None = None,
     ) -> None:
         self.schema = schema
         self.columns = tuple(columns)
         self.num_rows = num_rows
         self.event_time = event_time
+        self.changes = changes
 
     @classmethod
-    def from_arrow(cls, rows: pa.RecordBatch, event_time: Micros | None = None) -> Batch:
+    def from_arrow(
+        cls, rows: pa.RecordBatch, event_time: Micros | None = None, changes: Changes | None = None
+    ) -> Batch:
         """Wrap an Arrow record batch without copying."""
-        return cls(rows.schema, rows.columns, rows.num_rows, event_time)
+        return cls(rows.schema, rows.columns, rows.num_rows, event_time, changes)
 
     def to_arrow(self) -> pa.RecordBatch:
         """The user's columns as an Arrow record batch."""
@@ -89,15 +96,16 @@ class Batch:
 
     def replaced(self, schema: pa.Schema, columns: Sequence[Column]) -> Batch:
         """The same rows with other columns; the hidden vectors stay."""
-        return Batch(schema, columns, self.num_rows, self.event_time)
+        return Batch(schema, columns, self.num_rows, self.event_time, self.changes)
 
     def slice(self, start: int, stop: int) -> Batch:
         """Rows `start:stop`, as views."""
         times = None if self.event_time is None else self.event_time[start:stop]
+        changes = None if self.changes is None else self.changes[start:stop]
         columns = [
             c[start:stop] if isinstance(c, np.ndarray) else c.slice(start, stop - start) for c in self.columns
         ]
-        return Batch(self.schema, columns, stop - start, times)
+        return Batch(self.schema, columns, stop - start, times, changes)
 
     def take(self, indices: npt.NDArray[np.intp]) -> Batch:
         """The rows at `indices`, in that order."""
@@ -106,13 +114,18 @@ class Batch:
             c.take(indices) if isinstance(c, np.ndarray) else c.take(arrow_indices) for c in self.columns
         ]
         times = None if self.event_time is None else self.event_time.take(indices)
-        return Batch(self.schema, columns, len(indices), times)
+        changes = None if self.changes is None else self.changes.take(indices)
+        return Batch(self.schema, columns, len(indices), times, changes)
 
     def filter(self, mask: npt.NDArray[np.bool_]) -> Batch:
-        """The rows where `mask` is true."""
+        """The rows where `mask` is true. Half an update that is left becomes a deletion or an insertion."""
         if mask.all():
             return self
-        return self.take(np.flatnonzero(mask))
+        rows = np.flatnonzero(mask)
+        found = self.take(rows)
+        if self.changes is not None:
+            found.changes = kept(self.changes, rows)
+        return found
 
     def __repr__(self) -> str:
         return f"Batch({self.num_rows} rows: {', '.join(self.schema.names)})"
@@ -133,7 +146,10 @@ def concat_batches(batches: Sequence[Batch]) -> Batch:
     times = None
     if first.event_time is not None:
         times = np.concatenate([b.event_time for b in batches if b.event_time is not None])
-    return Batch(first.schema, columns, sum(b.num_rows for b in batches), times)
+    changes = None
+    if first.changes is not None:
+        changes = np.concatenate([b.changes for b in batches if b.changes is not None])
+    return Batch(first.schema, columns, sum(b.num_rows for b in batches), times, changes)
 
 
 def schema_of(spec: pa.Schema | Mapping[str, pa.DataType]) -> pa.Schema:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from streamlib.core.batch import Batch
 from streamlib.core.canonical import Value
+from streamlib.core.changes import Changelog
 from streamlib.core.time import MAX_TIME
 
 Json = Any
@@ -31,11 +32,19 @@ class StreamType:
         schema: the user's columns.
         event_time: whether rows carry an event time.
         keys: the columns that key the stream; empty where it is not keyed.
+        changes: what names a row, where the stream is a changelog; None where it is append-only.
+        lateness: how far behind the watermark its rows may come, in microseconds: what an operator
+            below has to allow so as to see all of them. 0 where only a source's own rows are late.
+
+    Operators make the type of their output by `dataclasses.replace` of their input's, so that what
+    they don't speak of is carried on.
     """
 
     schema: pa.Schema
     event_time: bool = False
     keys: tuple[str, ...] = ()
+    changes: Changelog | None = None
+    lateness: int = 0
 
 
 # --------------------------------------------------------------------------- operators

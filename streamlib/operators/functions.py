@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.core.batch import Batch
 from streamlib.core.canonical import function_id
+from streamlib.core.changes import kept
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import StreamlibError, UserFunctionError, shown
+from streamlib.operators.identity import carried, check_identity, same_columns
 
 ROW = "__row__"
 """The hidden column of `map_batches`: int32, the number of the row in the batch it got."""
@@ -35,22 +38,28 @@ class Map(OperatorSpec):
         return (_kept(stream, self.schema),)
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
-        return _Map(self.function, self.schema)
+        (out,) = self.bind(inputs)
+        return _Map(self.function, self.schema, _identity(out))
 
     def describe(self) -> str:
         return function_id(self.function)
 
 
 class _Map(Operator):
-    def __init__(self, function: Callable[[Record], Record], schema: pa.Schema) -> None:
+    def __init__(
+        self, function: Callable[[Record], Record], schema: pa.Schema, identity: tuple[str, ...]
+    ) -> None:
         self._function = function
         self._schema = schema
+        self._identity = identity
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
         records = batch.to_arrow().to_pylist()
         mapped = [self._call(i, record) for i, record in enumerate(records)]
         columns = [self._column(field, mapped) for field in self._schema]
-        return ((0, batch.replaced(self._schema, columns)),)
+        found = batch.replaced(self._schema, columns)
+        check_identity(batch, found, self._identity, None, function_id(self._function))
+        return ((0, found),)
 
     def _call(self, row: int, record: Record) -> Record:
         try:
@@ -124,7 +133,8 @@ class MapBatches(OperatorSpec):
         return pa.schema([f for f in schema if f.name != ROW])
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
-        return _MapBatches(self.function, self._columns(inputs[0]), self._follows_rows())
+        (out,) = self.bind(inputs)
+        return _MapBatches(self.function, out.schema, self._follows_rows(), _identity(out))
 
     def _follows_rows(self) -> bool:
         return self.schema is not None and ROW in self.schema.names
@@ -135,22 +145,30 @@ class MapBatches(OperatorSpec):
 
 
 class _MapBatches(Operator):
-    def __init__(self, function: Callable[[Any], Any], schema: pa.Schema, follows: bool) -> None:
+    def __init__(
+        self, function: Callable[[Any], Any], schema: pa.Schema, follows: bool, identity: tuple[str, ...]
+    ) -> None:
         self._function = function
         self._schema = schema
         self._follows = follows
+        self._identity = identity
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
         rows = batch.to_arrow().append_column(ROW, pa.array(np.arange(batch.num_rows, dtype=np.int32)))
         result = _one_batch(self._call(rows), self._function)
         self._check_names(result.schema.names)
-        parents = result.column(ROW) if ROW in result.schema.names else None
-        times = self._times(batch, result, parents)
+        parents = self._parents(batch, result)
         try:
             fitted = result.select(self._schema.names).cast(self._schema)
         except (pa.ArrowException, ValueError) as cause:
             raise self._wrong(f"{result.schema.to_string()}", f"{self._schema.to_string()}") from cause
-        return ((0, Batch.from_arrow(fitted, times)),) if fitted.num_rows else ()
+        times, changes = batch.event_time, batch.changes
+        if parents is not None:
+            times = None if times is None else times.take(parents)
+            changes = None if changes is None else kept(changes, parents)
+        found = Batch.from_arrow(fitted, times, changes)
+        check_identity(batch, found, self._identity, parents, function_id(self._function))
+        return ((0, found),) if fitted.num_rows else ()
 
     def _call(self, rows: pa.RecordBatch) -> Any:
         try:
@@ -166,25 +184,32 @@ class _MapBatches(Operator):
         if sorted(names) not in (sorted(expected), sorted([*self._schema.names, ROW])):
             raise self._wrong(f"columns {', '.join(names)}", f"columns {', '.join(expected)}")
 
-    def _times(self, batch: Batch, result: pa.RecordBatch, parents: pa.Array | None) -> Any:
-        if parents is not None:
-            if parents.null_count or not pa.types.is_integer(parents.type):
+    def _parents(self, batch: Batch, result: pa.RecordBatch) -> npt.NDArray[np.intp] | None:
+        """The row that each result row came from; None where they are the same rows in the same order."""
+        if ROW not in result.schema.names:
+            if result.num_rows != batch.num_rows:
                 raise self._wrong(
-                    f"{ROW} of type {parents.type} with {parents.null_count} nulls",
-                    f"{ROW} as it was given: integers without nulls",
+                    f"{result.num_rows} rows without {ROW}",
+                    f"{batch.num_rows} rows, or the column {ROW} that tells which row each came from",
                 )
-            indices = parents.to_numpy()
-            if len(indices) and not (indices.min() >= 0 and indices.max() < batch.num_rows):
-                raise self._wrong(
-                    f"{ROW} from {indices.min()} to {indices.max()}", f"{ROW} from 0 to {batch.num_rows - 1}"
-                )
-            return None if batch.event_time is None else batch.event_time.take(indices.astype(np.intp))
-        if result.num_rows != batch.num_rows:
+            return None
+        given = result.column(ROW)
+        if given.null_count or not pa.types.is_integer(given.type):
             raise self._wrong(
-                f"{result.num_rows} rows without {ROW}",
-                f"{batch.num_rows} rows, or the column {ROW} that tells which row each came from",
+                f"{ROW} of type {given.type} with {given.null_count} nulls",
+                f"{ROW} as it was given: integers without nulls",
             )
-        return batch.event_time
+        parents = given.to_numpy().astype(np.intp)
+        if len(parents) and not (parents.min() >= 0 and parents.max() < batch.num_rows):
+            raise self._wrong(
+                f"{ROW} from {parents.min()} to {parents.max()}", f"{ROW} from 0 to {batch.num_rows - 1}"
+            )
+        if batch.changes is not None and (parents[1:] <= parents[:-1]).any():
+            raise self._wrong(
+                f"{ROW} that repeats or goes back",
+                f"of a changelog, {ROW} rising: rows may be dropped, but neither added nor moved",
+            )
+        return parents
 
     def _wrong(self, found: str, expected: str) -> UserFunctionError:
         return UserFunctionError(
@@ -210,5 +235,13 @@ def _one_batch(returned: Any, function: Callable[..., Any]) -> pa.RecordBatch:
 
 
 def _kept(stream: StreamType, schema: pa.Schema) -> StreamType:
-    """Event time and keys go on; an operator that needs a key column notices if it is gone."""
-    return StreamType(schema, stream.event_time, stream.keys)
+    """Event time and keys go on; an operator that needs a key column notices if it is gone.
+
+    Of a changelog the identity goes on while its columns are there, of the same types.
+    """
+    return replace(stream, schema=schema, changes=carried(stream, same_columns(stream, schema)))
+
+
+def _identity(out: StreamType) -> tuple[str, ...]:
+    """The columns that a function over a changelog has to leave alone."""
+    return () if out.changes is None or out.changes.identity is None else out.changes.identity

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from streamlib.core.batch import Batch, Column, as_arrow, as_numpy
+from streamlib.core.changes import INSERT, Changelog
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError
 from streamlib.core.expressions import Bound, Expr, bind, output_name
+from streamlib.operators.identity import carried, plain_columns
 from streamlib.state.key_groups import check_key_type
 
 
@@ -29,7 +31,8 @@ class Select(OperatorSpec):
         names = _distinct_names(self.expressions)
         bound = (bind(e, stream) for e in self.expressions)
         schema = pa.schema([pa.field(n, b.dtype) for n, b in zip(names, bound, strict=True)])
-        return (StreamType(schema, stream.event_time, stream.keys),)
+        changes = carried(stream, plain_columns(dict(zip(names, self.expressions, strict=True))))
+        return (replace(stream, schema=schema, changes=changes),)
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         (out,) = self.bind(inputs)
@@ -63,7 +66,8 @@ class WithColumns(OperatorSpec):
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         (stream,) = inputs
         fields = {f.name: f for f in stream.schema}
-        for name, expression in zip(_distinct_names(self.expressions), self.expressions, strict=True):
+        names = _distinct_names(self.expressions)
+        for name, expression in zip(names, self.expressions, strict=True):
             if name in stream.keys:
                 raise DefinitionError(
                     f"the stream is keyed by {name!r}, which can't be replaced",
@@ -72,7 +76,9 @@ class WithColumns(OperatorSpec):
                     remedy="put `with_columns` before `key_by`",
                 )
             fields[name] = pa.field(name, bind(expression, stream).dtype)
-        return (StreamType(pa.schema(list(fields.values())), stream.event_time, stream.keys),)
+        untouched = {name: name for name in stream.schema.names if name not in names}
+        schema = pa.schema(list(fields.values()))
+        return (replace(stream, schema=schema, changes=carried(stream, untouched)),)
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         (out,) = self.bind(inputs)
@@ -176,7 +182,7 @@ class KeyBy(OperatorSpec):
             if index < 0:
                 raise UnknownColumnError.of(name, stream.schema.names)
             check_key_type(name, stream.schema.field(index).type)
-        return (StreamType(stream.schema, stream.event_time, self.columns),)
+        return (replace(stream, keys=self.columns),)
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         return Passing()
@@ -194,7 +200,11 @@ class Passing(Operator):
 
 @dataclass(frozen=True, eq=False)
 class Union(OperatorSpec):
-    """The rows of all inputs, in the order in which they come; the watermark is the least of theirs."""
+    """The rows of all inputs, in the order in which they come; the watermark is the least of theirs.
+
+    With a changelog among them the result is one, and append-only rows are insertions in it. What
+    named a row of one input may name a row of another, so the identity is lost.
+    """
 
     kind: ClassVar[str] = "union"
 
@@ -211,7 +221,9 @@ class Union(OperatorSpec):
         keys = first.keys if all(other.keys == first.keys for other in inputs) else ()
         never_null = [not any(s.schema.field(i).nullable for s in inputs) for i in range(len(first.schema))]
         fields = [f.with_nullable(not never) for f, never in zip(first.schema, never_null, strict=True)]
-        return (StreamType(pa.schema(fields), all(s.event_time for s in inputs), keys),)
+        changes = Changelog(None) if any(s.changes is not None for s in inputs) else None
+        event_time, lateness = all(s.event_time for s in inputs), max(s.lateness for s in inputs)
+        return (StreamType(pa.schema(fields), event_time, keys, changes, lateness),)
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         (out,) = self.bind(inputs)
@@ -230,4 +242,7 @@ class _Union(Operator):
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
         times = batch.event_time if self._out.event_time else None
-        return ((0, Batch(self._out.schema, batch.columns, batch.num_rows, times)),)
+        changes = batch.changes
+        if changes is None and self._out.changes is not None:
+            changes = np.full(batch.num_rows, INSERT, np.int8)
+        return ((0, Batch(self._out.schema, batch.columns, batch.num_rows, times, changes)),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -62,8 +62,8 @@ class WindowAggregate(OperatorSpec):
         missed = _distinct([*(f for f in stream.schema if not _is_bound(f)), *_BOUNDS])
         return (
             StreamType(out, event_time=True, keys=stream.keys),
-            StreamType(stream.schema, event_time=True, keys=stream.keys),
-            StreamType(missed, event_time=True, keys=stream.keys),
+            stream,
+            replace(stream, schema=missed),
         )
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:

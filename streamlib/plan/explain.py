@@ -40,4 +40,5 @@ def show_type(stream_type: StreamType) -> str:
     columns = ", ".join(f"{f.name} {f.type}" for f in stream_type.schema)
     marks = [f"keyed by {', '.join(stream_type.keys)}"] if stream_type.keys else []
     marks += [] if stream_type.event_time else ["no event time"]
+    marks += [] if stream_type.changes is None else [stream_type.changes.describe()]
     return columns + (f" ({'; '.join(marks)})" if marks else "")
