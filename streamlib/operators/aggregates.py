@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,24 +23,17 @@ from streamlib.core.contracts import StreamType
 from streamlib.core.errors import ArithmeticOverflowError, DefinitionError, TypeMismatchError, shown
 from streamlib.core.expressions import Expr, bind, col
 from streamlib.core.where import caller
+from streamlib.operators.bound_aggregate import BoundAggregate, Part, StateField, Vector
 from streamlib.operators.grouping import Codes, decoded, decoded_type
 
 Merge = Literal["sum", "min", "max"]
-Vector = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class StateColumn:
-    """One column of an aggregate's state: its storage type and how two values become one."""
+class StateColumn(StateField):
+    """A state column of a built-in aggregate: how two values become one, and the value of no rows."""
 
-    suffix: str
-    dtype: pa.DataType
     merge: Merge
-
-    @property
-    def vector(self) -> bool:
-        """Whether numpy holds it; other types (strings, decimals) stay Arrow arrays."""
-        return bool(pa.types.is_integer(self.dtype) or pa.types.is_floating(self.dtype))
 
     def empty(self, count: int) -> Vector:
         """The values of `count` groups without rows."""
@@ -77,6 +70,15 @@ class StateColumn:
                 ufunc.at(cells, codes, values)
         return cells
 
+    def merge_ranges(self, parts: Sequence[tuple[int, Column]], count: int) -> Vector:
+        """Merge vectors that each cover neighbouring groups, from the given one on."""
+        cells, ufunc = self.empty(count), self.ufunc()
+        with np.errstate(all="ignore"):
+            for first, values in parts:
+                part = cells[first : first + len(values)]
+                ufunc(part, values, out=part)
+        return cells
+
     def _scatter_arrow(self, codes: Codes, count: int, values: Column) -> pa.Array:
         table = pa.table({"code": codes, "value": as_arrow(values, self.dtype)})
         grouped = table.group_by("code", use_threads=False).aggregate([("value", self.merge)])
@@ -84,12 +86,26 @@ class StateColumn:
         return as_arrow(grouped[f"value_{self.merge}"].combine_chunks().take(where), self.dtype)
 
 
-@dataclass(frozen=True, eq=False)
 class Aggregate(Value):
-    """What to compute over the rows of a group; made by `count`, `sum`, `mean`, `min`, `max`."""
+    """What to compute over the rows of a group: a frozen description."""
+
+    def bind(self, name: str, stream: StreamType) -> BoundAggregate:
+        """The aggregate over rows of `stream`, its result in the column `name`.
+
+        Raises a `StreamlibError` for whatever can be known to fail.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltinAggregate(Aggregate):
+    """Made by `count`, `sum`, `mean`, `min`, `max`."""
 
     kind: Literal["count", "sum", "mean", "min", "max"]
     argument: Expr | None = None
+
+    def bind(self, name: str, stream: StreamType) -> BoundAggregate:
+        return BoundBuiltin(name, self, stream)
 
     def __repr__(self) -> str:
         return f"{self.kind}({'' if self.argument is None else repr(self.argument)})"
@@ -114,7 +130,7 @@ def count(column: str | Expr | None = None) -> Aggregate:
     >>> count(), count("price")
     (count(), count(col('price')))
     """
-    return Aggregate("count", None if column is None else _argument(column))
+    return BuiltinAggregate("count", None if column is None else _argument(column))
 
 
 def sum(column: str | Expr) -> Aggregate:
@@ -127,7 +143,7 @@ def sum(column: str | Expr) -> Aggregate:
     >>> sum("price")
     sum(col('price'))
     """
-    return Aggregate("sum", _argument(column))
+    return BuiltinAggregate("sum", _argument(column))
 
 
 def mean(column: str | Expr) -> Aggregate:
@@ -136,7 +152,7 @@ def mean(column: str | Expr) -> Aggregate:
     >>> mean(col("delay") > 15)
     mean((col('delay') > 15))
     """
-    return Aggregate("mean", _argument(column))
+    return BuiltinAggregate("mean", _argument(column))
 
 
 def min(column: str | Expr) -> Aggregate:
@@ -145,7 +161,7 @@ def min(column: str | Expr) -> Aggregate:
     >>> min("price")
     min(col('price'))
     """
-    return Aggregate("min", _argument(column))
+    return BuiltinAggregate("min", _argument(column))
 
 
 def max(column: str | Expr) -> Aggregate:
@@ -154,7 +170,7 @@ def max(column: str | Expr) -> Aggregate:
     >>> max("price")
     max(col('price'))
     """
-    return Aggregate("max", _argument(column))
+    return BuiltinAggregate("max", _argument(column))
 
 
 # --------------------------------------------------------------------------- bound to a schema
@@ -173,18 +189,18 @@ class Values:
     """Whether no row was null, so that the rows' own count serves."""
 
 
-class BoundAggregate:
-    """An aggregate over a known schema: state columns, and how to fill and finish them."""
+class BoundBuiltin(BoundAggregate):
+    """A built-in aggregate: every state column merges by a function of numpy or Arrow."""
 
-    def __init__(self, name: str, aggregate: Aggregate, stream: StreamType) -> None:
+    def __init__(self, name: str, aggregate: BuiltinAggregate, stream: StreamType) -> None:
         self.name = name
         self.aggregate = aggregate
         self._bound = None if aggregate.argument is None else bind(aggregate.argument, stream)
         self.argument_type = None if self._bound is None else decoded_type(self._bound.dtype)
-        self.state, self.dtype = _layout(aggregate, self.argument_type)
+        self._columns, self.dtype = _layout(aggregate, self.argument_type)
+        self.state = self._columns
 
     def partial(self, batch: Batch, codes: Codes, count: int, rows: Vector) -> list[Column]:
-        """State columns of the rows of `batch`, whose groups are `codes`; `rows` counts them by group."""
         if self._bound is None:
             return [rows]
         found = _values(self._bound.evaluate(batch), codes)
@@ -192,21 +208,29 @@ class BoundAggregate:
         if self.aggregate.kind == "count":
             return [valid]
         if self.aggregate.kind in ("min", "max"):
-            return [self.state[0].scatter(found.codes, count, found.values), valid]
+            return [self._columns[0].scatter(found.codes, count, found.values), valid]
         sums = self._sums(found, count)
         return [*sums, valid] if self.aggregate.kind == "mean" else sums
 
     def _sums(self, found: Values, count: int) -> list[Column]:
-        total = self.state[0].scatter(found.codes, count, found.values)
-        if _ESTIMATE not in self.state:
+        total = self._columns[0].scatter(found.codes, count, found.values)
+        if _ESTIMATE not in self._columns:
             return [total]
         values = np.asarray(found.values)
         if len(values) * _magnitude(values) < 2**63:  # no sum of these rows can leave int64
             return [total, np.asarray(total).astype(np.float64)]
         return [total, np.bincount(found.codes, weights=values.astype(np.float64), minlength=count)]
 
+    def merge(self, states: Sequence[Column], codes: Codes, count: int) -> list[Column]:
+        return [c.scatter(codes, count, s) for c, s in zip(self._columns, states, strict=True)]
+
+    def merge_ranges(self, parts: Sequence[Part], count: int) -> list[Column]:
+        return [
+            column.merge_ranges([(first, states[i]) for first, states in parts], count)
+            for i, column in enumerate(self._columns)
+        ]
+
     def finish(self, states: Sequence[Column]) -> Column:
-        """The result column of groups whose merged state columns are `states`."""
         kind = self.aggregate.kind
         if kind == "count":
             return states[0]
@@ -214,9 +238,9 @@ class BoundAggregate:
             return _nullable(states[0], np.asarray(states[1]) > 0, self.dtype)
         if kind == "mean":
             return _mean(states)
-        if _ESTIMATE in self.state:
+        if _ESTIMATE in self._columns:
             _check_fits(self.name, np.asarray(states[0]), np.asarray(states[1]))
-        if self.state[0].vector:
+        if self._columns[0].vector:
             return _restore_type(states[0], self.dtype)
         return _decimal_sum(self.name, as_arrow(states[0]), self.dtype)
 
@@ -224,7 +248,9 @@ class BoundAggregate:
 _ESTIMATE = StateColumn("estimate", pa.float64(), "sum")
 
 
-def _layout(aggregate: Aggregate, dtype: pa.DataType | None) -> tuple[tuple[StateColumn, ...], pa.DataType]:
+def _layout(
+    aggregate: BuiltinAggregate, dtype: pa.DataType | None
+) -> tuple[tuple[StateColumn, ...], pa.DataType]:
     """The state columns and the result type of an aggregate over a column of `dtype`."""
     kind = aggregate.kind
     if dtype is None or kind == "count":
@@ -238,7 +264,9 @@ def _layout(aggregate: Aggregate, dtype: pa.DataType | None) -> tuple[tuple[Stat
     return (sums, result) if kind == "sum" else ((*sums, _VALID), pa.float64())
 
 
-def _sum_layout(aggregate: Aggregate, dtype: pa.DataType) -> tuple[tuple[StateColumn, ...], pa.DataType]:
+def _sum_layout(
+    aggregate: BuiltinAggregate, dtype: pa.DataType
+) -> tuple[tuple[StateColumn, ...], pa.DataType]:
     if pa.types.is_integer(dtype) or pa.types.is_boolean(dtype):
         return (StateColumn("sum", pa.int64(), "sum"), _ESTIMATE), pa.int64()
     if pa.types.is_floating(dtype):
@@ -281,7 +309,7 @@ def _digits(dtype: pa.DataType) -> int:
     return 76 if dtype.bit_width > 128 else 38
 
 
-def _not_aggregable(aggregate: Aggregate, dtype: pa.DataType, expected: str) -> TypeMismatchError:
+def _not_aggregable(aggregate: BuiltinAggregate, dtype: pa.DataType, expected: str) -> TypeMismatchError:
     return TypeMismatchError(
         f"{aggregate!r} can't be computed",
         expected=expected,

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from streamlib.core.batch import Batch, Column, as_arrow, as_numpy, numpy_type
 from streamlib.core.time import Micros
-from streamlib.operators.aggregates import ROWS, BoundAggregate, StateColumn
+from streamlib.operators.aggregates import ROWS
+from streamlib.operators.bound_aggregate import BoundAggregate, StateField
 from streamlib.operators.grouping import direct_limit, group_rows, take_rows
 from streamlib.state.key_groups import key_groups
 
@@ -77,7 +78,9 @@ class PartialAggregator:
     def __init__(self, key_types: Sequence[pa.DataType], aggregates: Sequence[BoundAggregate]) -> None:
         self.key_types = tuple(key_types)
         self.aggregates = tuple(aggregates)
-        self.columns: tuple[StateColumn, ...] = (ROWS, *(c for a in aggregates for c in a.state))
+        self.columns: tuple[StateField, ...] = (ROWS, *(c for a in aggregates for c in a.state))
+        ends = np.cumsum([1, *(len(a.state) for a in aggregates)]).tolist()
+        self._places = list(zip(aggregates, map(slice, ends[:-1], ends[1:]), strict=True))
         vectors = all(column.vector for column in self.columns)
         self._may_be_dense = vectors and len(key_types) == 1 and pa.types.is_integer(key_types[0])
 
@@ -150,14 +153,9 @@ class PartialAggregator:
         width = max(p.low + len(p) for p in parts) - low
         if width > direct_limit(sum(map(len, parts))):
             return None
-        states = []
-        for i, column in enumerate(self.columns):
-            cells, ufunc = column.empty(width), column.ufunc()
-            for p in parts:
-                part = cells[p.low - low : p.low - low + len(p)]
-                with np.errstate(all="ignore"):  # as in `StateColumn.scatter`
-                    ufunc(part, p.states[i], out=part)
-            states.append(cells)
+        states: list[Column] = [ROWS.merge_ranges([(p.low - low, p.states[0]) for p in parts], width)]
+        for aggregate, place in self._places:
+            states += aggregate.merge_ranges([(p.low - low, p.states[place]) for p in parts], width)
         return Cells(low, tuple(states))
 
     def block_of(self, number: int, cells: Cells) -> Block:
@@ -173,9 +171,9 @@ class PartialAggregator:
         groups = group_rows([block.numbers, *block.keys], len(block)) if len(block) else None
         if groups is None or groups.count == len(block):
             return block
-        states = (
-            c.scatter(groups.codes, groups.count, s) for c, s in zip(self.columns, block.states, strict=True)
-        )
+        states: list[Column] = [ROWS.scatter(groups.codes, groups.count, block.states[0])]
+        for aggregate, place in self._places:
+            states += aggregate.merge(block.states[place], groups.codes, groups.count)
         keys = tuple(take_rows(k, groups.first) for k in block.keys)
         return Block(block.numbers.take(groups.first), keys, tuple(states))
 
@@ -189,11 +187,7 @@ class PartialAggregator:
 
     def finish(self, block: Block) -> list[Column]:
         """The aggregates' result columns."""
-        results, at = [], 1
-        for aggregate in self.aggregates:
-            results.append(aggregate.finish(block.states[at : at + len(aggregate.state)]))
-            at += len(aggregate.state)
-        return results
+        return [aggregate.finish(block.states[place]) for aggregate, place in self._places]
 
 
 def ordered(block: Block) -> Block:

@@ -15,7 +15,7 @@ from streamlib.core.canonical import canonical
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.errors import DefinitionError, EventTimeError, UnknownColumnError
 from streamlib.core.time import MIN_TIME, Micros
-from streamlib.operators.aggregates import Aggregate, BoundAggregate
+from streamlib.operators.aggregates import Aggregate
 from streamlib.operators.grouping import decoded, decoded_type
 from streamlib.operators.partials import Block, Partial, PartialAggregator
 from streamlib.operators.slices import SliceStore
@@ -54,10 +54,7 @@ class WindowAggregate(OperatorSpec):
             check_key_type(key, stream.schema.field(key).type)
         keys = [stream.schema.field(key) for key in stream.keys]
         keys = [field.with_type(decoded_type(field.type)) for field in keys]
-        results = [
-            pa.field(name, BoundAggregate(name, aggregate, stream).dtype)
-            for name, aggregate in self.aggregates
-        ]
+        results = [pa.field(name, aggregate.bind(name, stream).dtype) for name, aggregate in self.aggregates]
         out = _distinct([*keys, *_BOUNDS, *results])
         missed = _distinct([*(f for f in stream.schema if not _is_bound(f)), *_BOUNDS])
         return (
@@ -106,7 +103,7 @@ class WindowAggregateOperator(Operator):
         self._missed = missed
         self._aggregator = PartialAggregator(
             [out.field(key).type for key in stream.keys],
-            [BoundAggregate(name, aggregate, stream) for name, aggregate in spec.aggregates],
+            [aggregate.bind(name, stream) for name, aggregate in spec.aggregates],
         )
         self._slices = SliceStore(spec.window, self._aggregator)
         self._watermark = MIN_TIME
@@ -240,10 +237,11 @@ class WindowAggregateOperator(Operator):
             self._slices.restore(self._restored(state.tables["slices"]))
 
     def _restored(self, table: pa.Table) -> Block:
-        states: list[Column] = []
-        for (name, _), column in zip(self._state_names(), self._aggregator.columns, strict=True):
-            array = _column(table, name)
-            states.append(array.to_numpy() if column.vector else array)
+        names = [name for name, _ in self._state_names()]
+        states = [
+            column.loaded(_column(table, name))
+            for name, column in zip(names, self._aggregator.columns, strict=True)
+        ]
         keys = tuple(_column(table, f"key.{key}") for key in self._stream.keys)
         return Block(_column(table, "__slice").to_numpy(), keys, tuple(states))
 

@@ -1,0 +1,75 @@
+"""The contract of an aggregate at work: state columns, and how rows and states become states and results."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streamlib.core.batch import Batch, Column
+from streamlib.operators.grouping import Codes
+
+Vector = npt.NDArray[Any]
+Part = tuple[int, Sequence[Column]]
+"""State columns of neighbouring groups, and the number of the first."""
+
+
+@dataclass(frozen=True)
+class StateField:
+    """One column of an aggregate's state: its name within the aggregate, and its type."""
+
+    suffix: str
+    dtype: pa.DataType
+
+    @property
+    def vector(self) -> bool:
+        """Whether numpy holds it, without nulls; other types (strings, decimals) stay Arrow arrays."""
+        if pa.types.is_floating(self.dtype):
+            return not pa.types.is_float16(self.dtype)
+        return bool(pa.types.is_integer(self.dtype) or pa.types.is_boolean(self.dtype))
+
+    def loaded(self, array: pa.Array) -> Column:
+        """The column as it is kept, from an array of `dtype`."""
+        return np.asarray(array.to_numpy(zero_copy_only=False)) if self.vector else array
+
+
+class BoundAggregate(ABC):
+    """An aggregate over a known schema.
+
+    Rows, batches, slices and workers all combine by the same rule: states of some groups are merged
+    into the states of others, in any order and any grouping, and the result is the same. Columns
+    that were handed in are never changed; what is returned is as long as there are groups.
+
+    Attributes:
+        name: the result column.
+        state: the state columns.
+        dtype: type of the result.
+    """
+
+    name: str
+    state: tuple[StateField, ...]
+    dtype: pa.DataType
+
+    @abstractmethod
+    def partial(self, batch: Batch, codes: Codes, count: int, rows: Vector) -> list[Column]:
+        """States of `count` groups from the rows of `batch`.
+
+        `codes` holds the group of each row, `rows` how many rows each group has (maybe 0).
+        """
+
+    @abstractmethod
+    def merge(self, states: Sequence[Column], codes: Codes, count: int) -> list[Column]:
+        """States of `count` groups from others: `codes` holds the group into which each is merged."""
+
+    @abstractmethod
+    def merge_ranges(self, parts: Sequence[Part], count: int) -> list[Column]:
+        """States of `count` groups from parts that each cover neighbouring ones; `vector` columns only."""
+
+    @abstractmethod
+    def finish(self, states: Sequence[Column]) -> Column:
+        """The result column of groups whose state columns are `states`."""
