@@ -242,8 +242,10 @@ def test_the_output_is_the_minimum_over_what_is_active_and_never_goes_back(obser
     assert marks.combine(0.0) == (max(MIN_TIME, min(rest)) if rest else MAX_TIME)
 
 
-@given(times=st.lists(TIMES, min_size=1, max_size=30), first=TIMES, delay=DELAYS)
-def test_the_running_watermark_is_that_of_one_row_at_a_time(times, first, delay):
+@given(times=st.lists(TIMES, min_size=1, max_size=200), first=TIMES, floor=TIMES, delay=DELAYS)
+def test_rows_behind_are_found_and_their_running_watermark_is_that_of_one_row_at_a_time(
+    times, first, floor, delay
+):
     marks, one_by_one = watermarks("p", delay=delay), watermarks("p", delay=delay)
     for state in (marks, one_by_one):
         state.observe("p", first, 0.0)
@@ -251,7 +253,11 @@ def test_the_running_watermark_is_that_of_one_row_at_a_time(times, first, delay)
     for time in times:
         expected.append(one_by_one.partitions["p"].watermark)
         one_by_one.observe("p", time, 0.0)
-    assert marks.running("p", np.array(times)).tolist() == expected
+    rows, running = marks.suspects("p", np.array(times), floor)
+    assert running.tolist() == [expected[row] for row in rows]
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    behind = {i for i, time in enumerate(times) if time < max(floor, expected[i])}
+    assert behind <= set(rows.tolist())
 
 
 def test_batch_watermarks_are_the_least_time_not_yet_read():

@@ -32,18 +32,18 @@ def admit(
     own = watermarks.partitions[partition].watermark
     if int(times.min()) >= max(own, watermarks.caused_by(int(times.max()))):
         return len(times)  # no row is behind any watermark that these rows can cause
-    running = watermarks.running(partition, times)
     stands = watermarks.output
+    rows, running = watermarks.suspects(partition, times, MIN_TIME if aligned else stands)
     if aligned:
         stands = min(stands, engine.judged_at(source))
     else:
         running = np.maximum(np.minimum(running, watermarks.others(partition)), stands)
-    behind = times < running
+    behind = times.take(rows) < running
     if not behind.any():
         return len(times)
     cut = behind & (running >= engine.deadline_after(source, stands))
     first = int(cut.argmax())
-    return first if cut[first] else len(times)
+    return int(rows[first]) if cut[first] else len(times)
 
 
 def check_event_times(times: Micros, limit: int | None, now: int) -> None:
