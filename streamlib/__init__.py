@@ -10,7 +10,7 @@ from streamlib.core.expressions import Expr, col, event_time, lit, when
 from streamlib.core.watermarks import bounded_disorder, monotone
 from streamlib.operators import Stream, count, max, mean, min, read, sum
 from streamlib.plan.flow import Flow
-from streamlib.plan.launch import JobResult
+from streamlib.plan.launch import Job, JobResult, Preview, Stats
 from streamlib.plan.launch import register as _register
 from streamlib.runners.launcher import LocalLauncher as _LocalLauncher
 
@@ -21,7 +21,10 @@ _register(_LocalLauncher())
 __all__ = [
     "Expr",
     "Flow",
+    "Job",
     "JobResult",
+    "Preview",
+    "Stats",
     "Stream",
     "StreamlibError",
     "bounded_disorder",

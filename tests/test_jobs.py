@@ -37,12 +37,11 @@ from streamlib.core.errors import (
     TakenOverError,
     UserFunctionError,
 )
-from streamlib.plan.launch import JobOptions, JobResult
+from streamlib.plan.launch import JobOptions, JobResult, Stats
 from streamlib.runners.feeds import InlineFeed
 from streamlib.runners.job import DrainTimeoutError, Job
 from streamlib.runners.lanes import QUEUE_LIMIT, InlineLane
 from streamlib.runners.recovery import taken_over
-from streamlib.runners.stats import Stats
 from streamlib.runners.world import LocalWorld, World
 from streamlib.testing import ManualClock, fail, pause, rows, scripted
 from streamlib.testing.disk import SimDisk
@@ -1355,13 +1354,13 @@ def test_a_drained_backfill_goes_on_where_it_was(scene, at_rows):
 def test_a_backfill_over_a_source_without_an_end_is_refused_before_anything_happens(tmp_path):
     scene = in_memory(tmp_path)
     endless = scripted({"p": []}, SCHEMA, unbounded=True)
-    for call in (
-        lambda: scene.flow(endless).backfill(state=f"{tmp_path}/state"),
-        scene.flow(endless).collect,
+    for call, remedy in (
+        (lambda: scene.flow(endless).backfill(state=f"{tmp_path}/state"), "flow.backfill(sources={...})"),
+        (scene.flow(endless).collect, "`collect(n=100)`"),
     ):
         with pytest.raises(DefinitionError, match=r"in operator 'rows' .*'rows' has no end") as raised:
             call()
-        assert "flow.backfill(sources={...})" in str(raised.value)
+        assert remedy in str(raised.value)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -21,7 +21,7 @@ from streamlib.connectors import console, memory
 from streamlib.core.contracts import Chunk, Pause
 from streamlib.core.errors import DefinitionError, SinkError
 from streamlib.core.time import MAX_TIME, MIN_TIME, SECOND
-from streamlib.plan.launch import JobResult
+from streamlib.plan.launch import JobResult, Stats
 from streamlib.plan.node import Node
 from streamlib.runners import feeds as feeds_module
 from streamlib.runners import progress as progress_module
@@ -30,10 +30,10 @@ from streamlib.runners.clock import RealClock
 from streamlib.runners.driver import BatchSize
 from streamlib.runners.feeds import READ_AHEAD_ROWS, InlineFeed, ReaderPool, ThreadFeed
 from streamlib.runners.lanes import QUEUE_LIMIT, InlineLane, ThreadLane
-from streamlib.runners.launcher import SWITCH_INTERVAL, quick_switching
 from streamlib.runners.progress import TextProgress, progress_line, progress_to, summary
 from streamlib.runners.signals import AbortedError, draining_on_signals
-from streamlib.runners.stats import Silent, Stats
+from streamlib.runners.stats import Silent
+from streamlib.runners.switching import SWITCH_INTERVAL, quick_switching
 from streamlib.runners.world import LocalWorld
 from streamlib.runtime.pipeline import Captured
 

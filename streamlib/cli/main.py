@@ -19,9 +19,9 @@ from streamlib.core.errors import DefinitionError, StreamlibError, TakenOverErro
 from streamlib.core.time import duration
 from streamlib.plan.launch import JobOptions, ProgressStyle
 from streamlib.runners.job import DrainTimeoutError, Job
-from streamlib.runners.launcher import quick_switching
 from streamlib.runners.progress import progress_to, summary
 from streamlib.runners.signals import AbortedError, draining_on_signals
+from streamlib.runners.switching import quick_switching
 from streamlib.runners.world import LocalWorld
 from streamlib.runtime.pipeline import Mode
 

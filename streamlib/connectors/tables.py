@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 CELL = 40  # characters of one value: four columns fit a wide terminal
 
 
-def format_table(table: pa.Table | pa.RecordBatch, max_rows: int | None = None) -> str:
-    """The rows as text: names, then one line per row, cut after `max_rows` (None: all).
+def format_table(table: pa.Table | pa.RecordBatch, max_rows: int | None = None, types: bool = False) -> str:
+    """The rows as text: names, with `types` their types, then one line per row, cut after `max_rows`.
 
     Numbers stand right, with up to three decimals; times are ISO 8601 without empty fractions, in
     UTC where they have a time zone; nulls are "-"; long values are cut, control characters escaped.
@@ -21,23 +21,33 @@ def format_table(table: pa.Table | pa.RecordBatch, max_rows: int | None = None) 
     """
     hidden = 0 if max_rows is None else max(0, table.num_rows - max_rows)
     shown = table.slice(0, table.num_rows - hidden)
-    columns = [_padded(field, shown.column(i)) for i, field in enumerate(shown.schema)]
+    columns = [
+        _padded([field.name, *([str(field.type)] if types else [])], cells, is_number(field.type))
+        for field, cells in zip(shown.schema, cell_texts(shown), strict=True)
+    ]
     lines = pc.binary_join_element_wise(*columns, "  ").to_pylist() if columns else []
     if hidden:
         lines.append(f"… {hidden:,} more rows")
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _padded(field: pa.Field, column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """The name and the values, all of one width."""
-    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    cells = pa.concat_arrays([_cut(pa.array([field.name])), _cut(_texts(values))])
-    width = pc.max(pc.utf8_length(cells)).as_py()
-    return pc.utf8_lpad(cells, width) if _is_number(field.type) else pc.utf8_rpad(cells, width)
+def cell_texts(table: pa.Table | pa.RecordBatch) -> list[pa.Array]:
+    """Every value as `format_table` shows it, column by column, without padding."""
+    columns = [table.column(i) for i in range(table.num_columns)]
+    plain = [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns]
+    return [_cut(_texts(column)) for column in plain]
 
 
-def _is_number(dtype: pa.DataType) -> bool:
+def is_number(dtype: pa.DataType) -> bool:
+    """Whether values of this type stand at the right."""
     return bool(pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_decimal(dtype))
+
+
+def _padded(head: list[str], cells: pa.Array, right: bool) -> pa.Array:
+    """The head and the values, all of one width."""
+    texts = pa.concat_arrays([_cut(pa.array(head)), cells])
+    width = pc.max(pc.utf8_length(texts)).as_py()
+    return pc.utf8_lpad(texts, width) if right else pc.utf8_rpad(texts, width)
 
 
 def _texts(values: pa.Array) -> pa.Array:

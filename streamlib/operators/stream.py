@@ -16,7 +16,7 @@ from streamlib.core.where import caller
 from streamlib.operators import factories as op
 from streamlib.operators.factories import SchemaSpec, WindowedStream
 from streamlib.operators.functions import Record
-from streamlib.plan.launch import launcher
+from streamlib.plan.launch import Preview, Until, launcher
 from streamlib.plan.node import Node, Port, Read
 from streamlib.plan.stream import Handle, checked_name
 from streamlib.windows.assigners import SlidingWindow
@@ -76,9 +76,37 @@ class Stream(Handle):
         """
         return self.output("missed")
 
-    def collect(self) -> pa.Table:
-        """Run over bounded sources as a batch, without a job, and return the rows."""
-        return launcher().collect_stream(self)
+    def collect(self, n: int | None = None, *, until: Until | None = None) -> pa.Table:
+        """Run without a job, and return the rows: as a batch if all sources end.
+
+        Args:
+            n: at most that many rows; the run stops when they are there.
+            until: stop after a duration, for example `"10s"`, or, given a `datetime`, when the watermark
+                has come to it: then the rows before it are complete, and no others are in the table.
+
+        Raises:
+            DefinitionError: a source has no end, and neither `n` nor `until` is given.
+        """
+        return launcher().collect_stream(self, n, until)
+
+    def preview(self, n: int = 5, *, until: Until = "5s") -> Preview:
+        """The first rows, found by streaming a sample without a job; nothing is written.
+
+        Stops when there are `n` rows, or at `until` (see `collect`), or after a million rows were
+        read. What windows that are still open then hold is shown as well, and said. Works for the
+        late rows of a window too.
+
+        >>> import streamlib as sl
+        >>> from streamlib.connectors import memory
+        >>> bids = sl.read(memory.source([{"item": "pen", "price": 3}] * 100), name="bids")
+        >>> bids.with_columns(double=sl.col("price") * 2).preview(2)
+        item    price  double
+        string  int64  int64
+        pen         3       6
+        pen         3       6
+        (2 rows, the first ones; 16 rows were read)
+        """
+        return launcher().preview(self, n, until)
 
 
 def read(

@@ -15,7 +15,7 @@ from streamlib.core.where import caller
 from streamlib.plan.bind import BoundFlow, bind_flow, ordered, rewritten
 from streamlib.plan.explain import explain_flow
 from streamlib.plan.guarantee import Guarantee, guarantee_of
-from streamlib.plan.launch import JobOptions, JobResult, ProgressStyle, launcher
+from streamlib.plan.launch import Job, JobOptions, JobResult, ProgressStyle, Until, launcher
 from streamlib.plan.node import Node, Read, Write
 from streamlib.plan.stream import Written, checked_name
 
@@ -130,6 +130,45 @@ class Flow:
         options = JobOptions(state, checkpoint_interval, takeover, finish, drain_timeout)
         return launcher().run(self, options, progress)
 
+    def start(
+        self,
+        *,
+        state: str | None = None,
+        checkpoint_interval: Duration = "10s",
+        takeover: bool = False,
+        finish: bool = False,
+        drain_timeout: Duration = "60s",
+        progress: ProgressStyle = "auto",
+    ) -> Job:
+        """Run as a streaming job on a background thread, and return at once.
+
+        In a notebook the cell shows how the job goes and goes on doing so; interrupting a cell leaves the
+        job running. No signal is handled: `drain` the job, use it as a context manager, or end the
+        program, which drains it.
+
+        Args:
+            state: as for `run`.
+            checkpoint_interval: as for `run`.
+            takeover: as for `run`.
+            finish: when drained, close all windows and end the job for good.
+            drain_timeout: as for `run`.
+            progress: `auto` is a table in a notebook, and on stderr as for `run` elsewhere.
+
+        Raises:
+            StreamlibError: whatever keeps the flow from starting. What fails later, `Job.wait` raises.
+
+        >>> import tempfile
+        >>> import streamlib as sl
+        >>> from streamlib.connectors import memory
+        >>> bids = sl.read(memory.source([{"price": 3}, {"price": 5}]), name="bids")
+        >>> flow = sl.Flow("dear", bids.filter(sl.col("price") > 3).write(memory.sink(), name="out"))
+        >>> job = flow.start(state=tempfile.mkdtemp(), progress="none")
+        >>> job.wait("30s").rows_read, job.status
+        (2, 'finished')
+        """
+        options = JobOptions(state, checkpoint_interval, takeover, finish, drain_timeout)
+        return launcher().start(self, options, progress)
+
     def backfill(
         self,
         *,
@@ -158,9 +197,18 @@ class Flow:
         options = JobOptions(state, checkpoint_interval, takeover, False, drain_timeout)
         return launcher().backfill(self.rebind(sources=sources, sinks=sinks), options, progress)
 
-    def collect(self) -> Mapping[str, pa.Table]:
-        """Run over bounded sources without a job, and return what each sink would have got."""
-        return launcher().collect(self)
+    def collect(self, n: int | None = None, *, until: Until | None = None) -> Mapping[str, pa.Table]:
+        """Run without a job, and return what each sink would have got: as a batch if all sources end.
+
+        Args:
+            n: stop when each sink has that many rows; no table has more.
+            until: stop after a duration, for example `"10s"`, or, given a `datetime`, when the watermark
+                has come to it: then the rows before it are complete, and no others are in the tables.
+
+        Raises:
+            DefinitionError: a source has no end, and neither `n` nor `until` is given.
+        """
+        return launcher().collect(self, n, until)
 
 
 def _named(nodes: list[Node], name: str, kind: type) -> tuple[Node, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
 
 import pyarrow as pa
 
@@ -13,6 +15,9 @@ from streamlib.core.time import Duration
 
 Outcome = Literal["finished", "drained", "already finished"]
 ProgressStyle = Literal["auto", "live", "plain", "none"]
+Status = Literal["running", "finished", "drained", "failed"]
+Until = Duration | datetime
+"""When to stop: after so much time (`"10s"`), or when the watermark has come to an instant (a `datetime`)."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +68,100 @@ class JobResult:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Stats:
+    """What a running job knows of itself, at the end of a step.
+
+    Attributes:
+        mode: how rows are admitted.
+        rows: rows that entered since the job began.
+        rows_read: rows that entered in this run.
+        total_rows: in a batch, rows of all sources, where they all know it.
+        seconds: for how long this run works, in processing time.
+        newest: the largest event time that entered, in microseconds.
+        watermark: the least watermark of the sources, in microseconds.
+        late_rows: rows late for all their windows since the job began.
+        checkpoints: checkpoints completed in this run.
+        last_checkpoint: number of the last completed checkpoint.
+    """
+
+    mode: Literal["streaming", "batch"]
+    rows: int
+    rows_read: int
+    total_rows: int | None
+    seconds: float
+    newest: int
+    watermark: int
+    late_rows: int
+    checkpoints: int
+    last_checkpoint: int
+
+
+class Job(Protocol):
+    """A job that runs in the background: what `flow.start()` returns.
+
+    `with flow.start() as job:` drains it at the end of the block. A job that nobody drained is drained
+    when the interpreter ends. It shows itself: in a notebook as a table, elsewhere as a line.
+    """
+
+    @property
+    def status(self) -> Status:
+        """`running`; `finished` (all input read, all windows closed), `drained` (can go on), `failed`."""
+        ...
+
+    def stats(self) -> Stats:
+        """How the job stood at the end of its last step; after its end, how it ended."""
+        ...
+
+    def drain(self) -> JobResult:
+        """Stop soon, with one last checkpoint, and wait for it; at once if the job has ended.
+
+        Open windows stay in the state; the next start goes on from there. Takes at most the job's
+        `drain_timeout`, after which it raises. Raises what the job failed with.
+        """
+        ...
+
+    def wait(self, timeout: Duration | None = None) -> JobResult:
+        """Wait for the end. Interrupting the wait leaves the job running.
+
+        Raises what the job failed with, and `JobRunningError`, a `TimeoutError`, if it still runs
+        after `timeout`.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Preview(Protocol):
+    """The first rows of a stream: what `stream.preview()` returns. Shows itself as a table with types."""
+
+    @property
+    def table(self) -> pa.Table:
+        """The rows that are shown."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What to know about them: how much was read, and why no more."""
+        ...
+
+
 class Launcher(Protocol):
-    """What `Flow.run`, `Flow.backfill` and `collect` call.
+    """What `Flow.run`, `Flow.start`, `Flow.backfill`, `collect` and `preview` call.
 
     Flows and streams are `Any` here: their modules call this one, so it can't name their types.
     """
 
     def run(self, flow: Any, options: JobOptions, progress: ProgressStyle) -> JobResult: ...
+    def start(self, flow: Any, options: JobOptions, progress: ProgressStyle) -> Job: ...
     def backfill(self, flow: Any, options: JobOptions, progress: ProgressStyle) -> JobResult: ...
-    def collect(self, flow: Any) -> Mapping[str, pa.Table]: ...
-    def collect_stream(self, stream: Any) -> pa.Table: ...
+    def collect(self, flow: Any, n: int | None, until: Until | None) -> Mapping[str, pa.Table]: ...
+    def collect_stream(self, stream: Any, n: int | None, until: Until | None) -> pa.Table: ...
+    def preview(self, stream: Any, n: int, until: Until) -> Preview: ...
 
 
 _launchers: list[Launcher] = []

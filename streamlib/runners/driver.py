@@ -27,8 +27,9 @@ class BatchSize:
     smallest, largest = 4_096, 262_144
     target = 0.05  # seconds a step may take: well below any checkpoint interval
 
-    def __init__(self) -> None:
-        self.rows = 65_536
+    def __init__(self, rows: int = 65_536, smallest: int = smallest) -> None:
+        self.rows = rows
+        self.smallest = smallest
 
     def adapt(self, admitted: int, seconds: float) -> None:
         """Learn from a step that took so long."""
@@ -41,13 +42,13 @@ class BatchSize:
 class Driver:
     """Partitions being read into a pipeline."""
 
-    def __init__(self, flow: BoundFlow, mode: Mode, world: World) -> None:
+    def __init__(self, flow: BoundFlow, mode: Mode, world: World, size: BatchSize | None = None) -> None:
         if mode == "batch":
             _check_bounded(flow)
         self._world = world
         self._mode = mode
         self._feeds: list[tuple[SourceInput, str, Feed]] = []
-        self._size = BatchSize()
+        self._size = size or BatchSize()
         partitions = {name: _partitions(bound, read) for name, (bound, read) in flow.reads().items()}
         self.total_rows: int | None = None
         """Batch runs: rows of all sources, where they all know it."""

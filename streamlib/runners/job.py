@@ -18,12 +18,12 @@ from streamlib.core.errors import StateError, TakenOverError
 from streamlib.core.time import duration, show_duration
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.flow import Flow
-from streamlib.plan.launch import JobOptions, JobResult, Outcome
+from streamlib.plan.launch import JobOptions, JobResult, Outcome, Stats
 from streamlib.runners.checkpointing import Checkpointer, SinkLane
 from streamlib.runners.driver import Driver
 from streamlib.runners.lanes import Lane
 from streamlib.runners.recovery import check_mode, check_not_behind, finish_commits, opened, taken_over
-from streamlib.runners.stats import Progress, Silent, Stats
+from streamlib.runners.stats import Progress, Silent
 from streamlib.runners.world import World
 from streamlib.runtime.pipeline import Captured, Mode
 

@@ -1,28 +1,27 @@
-"""What `flow.run`, `flow.backfill` and `collect` do."""
+"""What `flow.run`, `flow.start`, `flow.backfill`, `collect` and `preview` do."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import pyarrow as pa
 
-from streamlib.connectors import memory
-from streamlib.core.batch import Batch
-from streamlib.plan.bind import BoundFlow, bind_flow
 from streamlib.plan.flow import Flow
-from streamlib.plan.launch import JobOptions, JobResult, ProgressStyle
-from streamlib.plan.node import Node, Write
+from streamlib.plan.launch import Job as PublicJob
+from streamlib.plan.launch import JobOptions, JobResult, Preview, ProgressStyle, Until
 from streamlib.plan.stream import Handle
-from streamlib.runners.driver import Driver
-from streamlib.runners.job import IDLE_WAIT, Job
+from streamlib.runners.background import BackgroundJob
+from streamlib.runners.collecting import COLLECTED, collect, only
+from streamlib.runners.job import Job, default_state
+from streamlib.runners.notebook import NotebookProgress, in_notebook
+from streamlib.runners.preview import preview
 from streamlib.runners.progress import progress_to, summary
 from streamlib.runners.signals import draining_on_signals
+from streamlib.runners.stats import Progress
+from streamlib.runners.switching import quick_switching
 from streamlib.runners.world import LocalWorld
 from streamlib.runtime.pipeline import Mode
-
-SWITCH_INTERVAL = 0.0005  # seconds: at Python's 5 ms a busy thread alone costs 5 ms of latency
 
 
 class LocalLauncher:
@@ -36,55 +35,40 @@ class LocalLauncher:
         """See `Flow.backfill`."""
         return run_job(flow, "batch", options, progress)
 
-    def collect(self, flow: Flow) -> Mapping[str, pa.Table]:
-        """Run as a batch, without a job; what each sink would have got, by the sink's name."""
-        return _collect(flow.bind())
+    def start(self, flow: Flow, options: JobOptions, progress: ProgressStyle) -> PublicJob:
+        """See `Flow.start`."""
+        job = BackgroundJob(flow, options, progress_for(flow, "streaming", options, progress))
+        job.start()
+        return job
 
-    def collect_stream(self, stream: Handle) -> pa.Table:
-        """Run what is above a stream as a batch, without a job."""
-        node = Node(Write(memory.sink()), (stream.port,), "collect")
-        return _collect(bind_flow("collect", [node]))["collect"]
+    def collect(self, flow: Flow, n: int | None, until: Until | None) -> Mapping[str, pa.Table]:
+        """See `Flow.collect`."""
+        return collect(flow.bind(), n, until)
+
+    def collect_stream(self, stream: Handle, n: int | None, until: Until | None) -> pa.Table:
+        """See `Stream.collect`."""
+        return collect(only(stream), n, until)[COLLECTED]
+
+    def preview(self, stream: Handle, n: int, until: Until) -> Preview:
+        """See `Stream.preview`."""
+        return preview(stream, n, until)
 
 
 def run_job(flow: Flow, mode: Mode, options: JobOptions, progress: ProgressStyle) -> JobResult:
     """Start and run a job in this process, with progress on stderr."""
-    job = Job(flow, mode, options, LocalWorld(), progress_to(sys.stderr, progress))
+    shown = progress_for(flow, mode, options, progress)
+    job = Job(flow, mode, options, LocalWorld(), shown)
     with quick_switching(), draining_on_signals(job):
         job.start()
+        shown.open()
         result = job.run()
     if result.outcome == "already finished" and progress != "none":
         print(summary(result, flow.name, job.state), file=sys.stderr)
     return result
 
 
-@contextmanager
-def quick_switching() -> Iterator[None]:
-    """Let threads of the interpreter take turns more often while a job runs."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
-
-
-def _collect(flow: BoundFlow) -> dict[str, pa.Table]:
-    """The rows for each sink, taken from the engine: no sink is opened."""
-    world = LocalWorld()
-    driver = Driver(flow, "batch", world)
-    found: dict[str, list[Batch]] = {name: [] for name in flow.writes()}
-    try:
-        driver.open()
-        while not driver.pipeline.finished:
-            driver.read()
-            if not driver.step() and not driver.pipeline.finished:
-                world.clock.wait(IDLE_WAIT)
-            for name, batch in driver.pipeline.take_written():
-                found[name].append(batch)
-    finally:
-        driver.close()
-        world.close()
-    return {
-        name: pa.Table.from_batches([b.to_arrow() for b in found[name]], bound.input_types[0].schema)
-        for name, (bound, _) in flow.writes().items()
-    }
+def progress_for(flow: Flow, mode: Mode, options: JobOptions, style: ProgressStyle) -> Progress:
+    """Where progress goes: by default into the notebook there is, else to stderr."""
+    if style == "auto" and in_notebook():
+        return NotebookProgress(flow.name, options.state or default_state(flow.name, mode))
+    return progress_to(sys.stderr, style)

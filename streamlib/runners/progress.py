@@ -7,8 +7,8 @@ from typing import TextIO, get_args
 
 from streamlib.core.errors import DefinitionError, did_you_mean, shown
 from streamlib.core.time import MAX_TIME, MIN_TIME, SECOND, show_duration, show_instant
-from streamlib.plan.launch import JobResult, ProgressStyle
-from streamlib.runners.stats import Progress, Silent, Stats
+from streamlib.plan.launch import JobResult, ProgressStyle, Stats, Status
+from streamlib.runners.stats import Progress, Silent
 
 LIVE_EVERY = 0.1  # seconds: ten frames a second look alive
 PLAIN_EVERY = 2.0  # seconds: a log stays readable
@@ -25,6 +25,9 @@ class TextProgress:
         self._shown_rows = 0
         self._rate = 0.0
 
+    def open(self) -> None:
+        """There is nothing to show yet."""
+
     def update(self, stats: Stats) -> None:
         """Show the line if it is time."""
         elapsed = stats.seconds - self._shown_at
@@ -38,6 +41,10 @@ class TextProgress:
         """Show the last state, with the average rate."""
         rate = stats.rows_read / stats.seconds if stats.seconds > 0 else 0.0
         self._show(progress_line(stats, rate), end="\n")
+
+    def ended(self, status: Status, line: str) -> None:
+        """Show how it ended."""
+        self._show(line, end="\n")
 
     def _show(self, line: str, end: str) -> None:
         if self._gone:
@@ -63,7 +70,8 @@ def progress_line(stats: Stats, rate: float) -> str:
     if stats.mode == "batch" and stats.total_rows and 0 < stats.rows < stats.total_rows and rate > 0:
         parts.append(f"about {(stats.total_rows - stats.rows) / rate:,.0f} s left")
     if stats.newest > MIN_TIME:
-        parts += [show_instant(stats.newest)[:16].replace("T", " "), _lag(stats)]
+        parts.append(show_instant(stats.newest)[:16].replace("T", " "))
+        parts.append(_NO_LAG.get(stats.watermark) or f"lag {lag(stats)}")
     if stats.mode == "streaming":
         parts.append(f"{stats.late_rows:,} late")
     if stats.last_checkpoint:
@@ -77,14 +85,18 @@ def _rows(stats: Stats) -> str:
     return f"{stats.rows:,} rows"
 
 
-def _lag(stats: Stats) -> str:
-    """How far the watermark is behind the newest event time: in a terminal every column counts."""
-    if stats.watermark == MAX_TIME:
-        return "all closed"
-    if stats.watermark == MIN_TIME:
-        return "no watermark yet"
-    lag = max(0, stats.newest - stats.watermark)
-    return f"lag {show_duration(lag - lag % (60 * SECOND) if lag > 3600 * SECOND else lag - lag % SECOND)}"
+_NO_LAG = {MAX_TIME: "all closed", MIN_TIME: "no watermark yet"}
+
+
+def lag(stats: Stats) -> str | None:
+    """How far the watermark is behind the newest event time, None where it has none.
+
+    Without seconds from an hour on: in a terminal every column counts.
+    """
+    if stats.watermark in _NO_LAG:
+        return None
+    behind = max(0, stats.newest - stats.watermark)
+    return show_duration(behind - behind % (60 * SECOND if behind > 3600 * SECOND else SECOND))
 
 
 def progress_to(stream: TextIO | None, style: ProgressStyle = "auto") -> Progress:

@@ -1,31 +1,18 @@
-"""What a running job tells of itself."""
+"""Who is told how a running job goes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
-from streamlib.runtime.pipeline import Mode
-
-
-@dataclass(frozen=True)
-class Stats:
-    """What a running job knows of itself; times are microseconds, seconds are processing time."""
-
-    mode: Mode
-    rows: int
-    rows_read: int
-    total_rows: int | None
-    seconds: float
-    newest: int
-    watermark: int
-    late_rows: int
-    checkpoints: int
-    last_checkpoint: int
+from streamlib.plan.launch import Stats, Status
 
 
 class Progress(Protocol):
     """Shows how a job goes."""
+
+    def open(self) -> None:
+        """Called once the job has started, by the thread that started it."""
+        ...
 
     def update(self, stats: Stats) -> None:
         """Called often; decides by itself whether to show anything."""
@@ -35,12 +22,22 @@ class Progress(Protocol):
         """Called once at the end."""
         ...
 
+    def ended(self, status: Status, line: str) -> None:
+        """Called after `close` for a job in the background, whose end nobody may be waiting for."""
+        ...
+
 
 class Silent:
     """Shows nothing."""
+
+    def open(self) -> None:
+        """Show nothing."""
 
     def update(self, stats: Stats) -> None:
         """Show nothing."""
 
     def close(self, stats: Stats) -> None:
+        """Show nothing."""
+
+    def ended(self, status: Status, line: str) -> None:
         """Show nothing."""

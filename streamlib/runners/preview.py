@@ -1,0 +1,94 @@
+"""What `stream.preview` does: streams a sample without a job, and shows the first rows of the result."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from streamlib.connectors.tables import cell_texts, format_table, is_number
+from streamlib.core.contracts import Source, SourceReader
+from streamlib.plan.launch import Until
+from streamlib.plan.stream import Handle
+from streamlib.runners.collecting import COLLECTED, Run, Stop, only, table
+from streamlib.runners.driver import BatchSize
+from streamlib.runners.feeds import Feed, InlineFeed
+from streamlib.runners.world import LocalWorld
+
+READ_AT_MOST = 1_000_000  # rows: a second or so of Arrow kernels, should no row come out of them
+FIRST_STEP = 16  # rows: few, since a user's function may take a second for each; then more and more
+
+
+@dataclass(frozen=True)
+class TablePreview:
+    """The first rows of a stream. Shows itself as a table: as text, and in a notebook as HTML.
+
+    Attributes:
+        table: the rows.
+        notes: what to know about them.
+    """
+
+    table: pa.Table
+    notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return "\n".join([format_table(self.table, types=True), *(f"({note})" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        fields, columns = self.table.schema, [column.to_pylist() for column in cell_texts(self.table)]
+        sides = ["right" if is_number(field.type) else "left" for field in fields]
+        head = "".join(
+            _cell("th", side, f"{html.escape(field.name)}<br>{_small(str(field.type))}")
+            for side, field in zip(sides, fields, strict=True)
+        )
+        rows = "".join(
+            "".join(
+                ["<tr>", *(_cell("td", *pair) for pair in zip(sides, map(html.escape, row), strict=True))]
+            )
+            for row in zip(*columns, strict=True)
+        )
+        notes = "".join(f"<div>{_small(note)}</div>" for note in self.notes)
+        return f"<div><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{notes}</div>"
+
+
+def _cell(tag: str, side: str, content: str) -> str:
+    return f'<{tag} style="text-align:{side}">{content}</{tag}>'
+
+
+def _small(text: str) -> str:
+    return f'<span style="opacity:.65;font-weight:normal">{html.escape(text)}</span>'
+
+
+class SampleWorld(LocalWorld):
+    """Reads in place, and only what is asked for: nothing is read ahead of a run that stops soon."""
+
+    def feed(self, source: Source, reader: SourceReader) -> Feed:
+        return InlineFeed(reader)
+
+
+def preview(stream: Handle, n: int, until: Until) -> TablePreview:
+    """The first `n` rows that come out of a stream, whose sources are read as far as needed."""
+    world = SampleWorld()
+    flow = only(stream)
+    stop = Stop(n, until, world.clock, READ_AT_MOST)
+    run = Run(flow, "streaming", world, stop, BatchSize(FIRST_STEP, smallest=1))
+    run.go(close_windows=True)
+    rows = table(flow, COLLECTED, run.found[COLLECTED])
+    return TablePreview(rows.slice(0, n), tuple(_notes(run, rows.num_rows, n)))
+
+
+def _notes(run: Run, found: int, n: int) -> Iterator[str]:
+    """How much was read for how many rows, and what ended it."""
+    rows = f"{min(found, n):,} {'row' if min(found, n) == 1 else 'rows'}"
+    read = f"{run.read:,} {'row was' if run.read == 1 else 'rows were'} read"
+    if found >= n:
+        yield f"{rows}, the first ones; {read}"
+    elif run.early:
+        why = "the most a preview reads" if run.read >= READ_AT_MOST else "then time was up (see `until=`)"
+        yield f"{rows}; {read}, {why}"
+        if run.closed:
+            yield "windows that were still open are shown as they stood then"
+    else:
+        yield f"{rows}, all there are; {read}"
