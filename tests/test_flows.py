@@ -459,15 +459,18 @@ def test_explain_shows_settings_schemas_keys_and_where_order_is_trusted():
         "flow shown",
         "  rows [read]",
         "      memory.source(2 rows: at, key, value); event time col('at'); watermark bounded disorder 1s",
+        "      replayable, bounded: exactly-once",
         "      out: at int64, key string, value int64",
         "  rows.map_batches [map_batches] <- rows",
-        "      tests.test_flows:unchanged; order trusted (return __row__ to change it)",
+        "      tests.test_flows:unchanged",
         "      out: at int64, key string, value int64",
+        "      order-sensitive: order trusted (return __row__ to change it)",
         "  rows.key_by [key_by] <- rows.map_batches",
         "      key",
         "      out: at int64, key string, value int64 (keyed by key)",
         "  panes [aggregate] <- rows.key_by",
         "      sliding 10s every 5s: top=max(col('value'))",
+        "      state by key in 128 key groups",
         "      out: key string, window_start timestamp[us, tz=UTC], window_end timestamp[us, tz=UTC],"
         " top int64 (keyed by key)",
         "      late: at int64, key string, value int64 (keyed by key)",
@@ -475,6 +478,7 @@ def test_explain_shows_settings_schemas_keys_and_where_order_is_trusted():
         " window_end timestamp[us, tz=UTC] (keyed by key)",
         "  out [write] <- panes",
         "      Delivering(delivery='staged')",
+        "      takes append-only rows; staged: exactly-once",
         "guarantee: exactly-once",
     ]
 

@@ -7,6 +7,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -63,6 +64,17 @@ def function_id(function: Callable[..., Any]) -> str:
     """`module:qualname` for a function that can be imported, else a name for its identity."""
     name = import_name(function)
     return name if name is not None else f"{getattr(function, '__qualname__', '?')}@{id(function):x}"
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """What people and pictures call a function: the same in every process, unlike its id."""
+    name = import_name(function)
+    code = getattr(function, "__code__", None)
+    if name is not None:
+        return name
+    if code is None:
+        return str(getattr(function, "__qualname__", type(function).__qualname__))
+    return f"{function.__qualname__} ({PurePath(code.co_filename).name}:{code.co_firstlineno})"
 
 
 def import_name(function: Callable[..., Any]) -> str | None:

@@ -23,6 +23,9 @@ from streamlib.core.time import MAX_TIME
 Json = Any
 """A value that JSON can hold: what positions, pending commits and small state are made of."""
 
+KEY_GROUPS = 128
+"""How many parts a job's keyed state has: the most workers it can be spread over."""
+
 
 @dataclass(frozen=True)
 class StreamType:
@@ -169,6 +172,11 @@ class OperatorSpec(Value):
     def describe(self) -> str:
         """The operator's settings on one line, for `explain`."""
         return ""
+
+    @property
+    def order_sensitive(self) -> str | None:
+        """Why the result depends on the order in which rows arrive; None where it does not."""
+        return None
 
     def state_version(self) -> Json:
         """What must be equal for a snapshot to fit: window and aggregates, not code."""

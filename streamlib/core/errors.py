@@ -52,9 +52,16 @@ class StreamlibError(Exception):
             head = f"in operator {self.operator!r}{place}: {head}"
         elif self.where is not None:
             head = f"at {self.where}: {head}"
+        return "\n".join([head, *self._details()])
+
+    @property
+    def reason(self) -> str:
+        """The error without its place, for where the place is plain to see."""
+        return "\n".join([self.message, *self._details()])
+
+    def _details(self) -> list[str]:
         parts = (("expected", self.expected), ("found", self.found), ("to do", self.remedy))
-        lines = [f"  {label + ':':<9} {text}" for label, text in parts if text is not None]
-        return "\n".join([head, *lines])
+        return [f"  {label + ':':<9} {text}" for label, text in parts if text is not None]
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.__dict__.copy()))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.core.batch import Batch
-from streamlib.core.canonical import function_id
+from streamlib.core.canonical import function_id, function_name
 from streamlib.core.changes import kept
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import StreamlibError, UserFunctionError, shown
@@ -42,7 +42,7 @@ class Map(OperatorSpec):
         return _Map(self.function, self.schema, _identity(out))
 
     def describe(self) -> str:
-        return function_id(self.function)
+        return function_name(self.function)
 
 
 class _Map(Operator):
@@ -140,8 +140,11 @@ class MapBatches(OperatorSpec):
         return self.schema is not None and ROW in self.schema.names
 
     def describe(self) -> str:
-        trust = "" if self._follows_rows() else f"; order trusted (return {ROW} to change it)"
-        return function_id(self.function) + trust
+        return function_name(self.function)
+
+    @property
+    def order_sensitive(self) -> str | None:
+        return None if self._follows_rows() else f"order trusted (return {ROW} to change it)"
 
 
 class _MapBatches(Operator):

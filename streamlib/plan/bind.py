@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from streamlib.core.contracts import OperatorSpec, StreamType
@@ -58,9 +58,37 @@ def bind_flow(name: str, sinks: Iterable[Node]) -> BoundFlow:
     bound: list[BoundNode] = []
     ids: set[str] = set()
     for node in nodes:
+        inputs = _indexed(node, index)
         index[id(node)] = len(bound)
-        bound.append(_bind_node(node, tuple((index[id(p.node)], p.output) for p in node.inputs), bound, ids))
+        bound.append(_bind_node(node, inputs, bound, ids))
     return BoundFlow(name, tuple(bound))
+
+
+def bind_partly(name: str, ends: Iterable[Node]) -> tuple[BoundFlow, Mapping[int, Exception]]:
+    """Bind what can be bound above `ends`, for pictures of flows that are not ready to run.
+
+    Returns the flow and, by index, the errors of the nodes that have one. Those nodes, and all below
+    them, have no types.
+    """
+    index: dict[int, int] = {}
+    bound: list[BoundNode] = []
+    errors: dict[int, Exception] = {}
+    ids: set[str] = set()
+    for node in ordered(ends):
+        inputs = _indexed(node, index)
+        index[id(node)] = len(bound)
+        if all(bound[i].output_types for i, _ in inputs):
+            try:
+                bound.append(_bind_node(node, inputs, bound, ids))
+                continue
+            except Exception as error:  # of a connector that is not ours it can be any
+                errors[len(bound)] = error
+        bound.append(BoundNode(node, inputs, (), (), *_identity(node, inputs, bound, ids)))
+    return BoundFlow(name, tuple(bound)), errors
+
+
+def _indexed(node: Node, index: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
+    return tuple((index[id(port.node)], port.output) for port in node.inputs)
 
 
 def ordered(sinks: Iterable[Node]) -> list[Node]:
@@ -88,14 +116,20 @@ def _bind_node(
     node: Node, inputs: tuple[tuple[int, int], ...], bound: list[BoundNode], ids: set[str]
 ) -> BoundNode:
     types = tuple(bound[i].output_types[output] for i, output in inputs)
-    above: frozenset[str] = frozenset().union(*(bound[i].sources for i, _ in inputs))
     try:
         outputs = _output_types(node, types)
     except StreamlibError as error:
         raise node.blame(error) from error.__cause__
+    return BoundNode(node, inputs, types, outputs, *_identity(node, inputs, bound, ids))
+
+
+def _identity(
+    node: Node, inputs: tuple[tuple[int, int], ...], bound: list[BoundNode], ids: set[str]
+) -> tuple[str, frozenset[str]]:
+    """The node's id, and the sources above it."""
+    above: frozenset[str] = frozenset().union(*(bound[i].sources for i, _ in inputs))
     node_id = _unique_id(node, [bound[i] for i, _ in inputs], ids)
-    sources = above or frozenset([node_id])
-    return BoundNode(node, inputs, types, outputs, node_id, sources)
+    return node_id, above or frozenset([node_id])
 
 
 def _output_types(node: Node, inputs: tuple[StreamType, ...]) -> tuple[StreamType, ...]:

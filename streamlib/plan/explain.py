@@ -1,44 +1,154 @@
-"""A flow in words: one line an operator, from the sources to the sinks."""
+"""A plan in words: every operator with all that is known of it, or a tree that shows who feeds whom."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+
 from streamlib.core.contracts import StreamType
-from streamlib.plan.bind import BoundFlow, BoundNode
-from streamlib.plan.guarantee import guarantee_of
+from streamlib.plan.description import Input, Plan, Rows, Step, rows_of
+
+LINE_LIMIT = 110  # characters of a line of the tree: it is an overview
 
 
-def explain_flow(flow: BoundFlow) -> str:
-    """The plan as text: ids, settings, inputs and output schemas, then the guarantee."""
-    lines = [f"flow {flow.name}"]
-    for bound in flow.nodes:
-        lines += _node_lines(flow, bound)
-    lines.append(f"guarantee: {guarantee_of(flow)}")
+def as_text(plan: Plan) -> str:
+    """The plan as text: ids, settings, inputs, schemas, state, ends, then the guarantee."""
+    lines = [f"flow {plan.flow}"]
+    for step in plan.operators:
+        lines += _step_lines(step)
+    if plan.guarantee is not None:
+        lines.append(f"guarantee: {_guarantee(plan)}")
     return "\n".join(lines)
 
 
-def _node_lines(flow: BoundFlow, bound: BoundNode) -> list[str]:
-    spec = bound.node.spec
-    inputs = ", ".join(_input_name(flow.nodes[i], output) for i, output in bound.inputs)
-    head = f"  {bound.id}" if bound.id == spec.kind else f"  {bound.id} [{spec.kind}]"
-    if inputs:
-        head += f" <- {inputs}"
-    lines = [head]
-    description = spec.describe()
-    if description:
-        lines.append(f"      {description}")
-    for name, stream_type in zip(spec.outputs, bound.output_types, strict=True):
-        lines.append(f"      {name}: {show_type(stream_type)}")
-    return lines
+def _step_lines(step: Step) -> Iterator[str]:
+    head = f"  {step.id}" if step.id == step.kind else f"  {step.id} [{step.kind}]"
+    yield f"{head} <- {', '.join(_from(i) for i in step.inputs)}" if step.inputs else head
+    facts = [_settings(step), *_end(step), *_state(step)]
+    facts += [f"{output.name}: {show_rows(output.rows)}" for output in step.outputs if output.rows]
+    facts += [] if step.order_sensitive is None else [f"order-sensitive: {step.order_sensitive}"]
+    facts += [] if step.error is None else [f"error: {step.error}"]
+    for fact in facts:
+        if fact:
+            yield "      " + fact.replace("\n", "\n      ")
 
 
-def _input_name(bound: BoundNode, output: int) -> str:
-    return bound.id if output == 0 else f"{bound.id}.{bound.node.spec.outputs[output]}"
+def _settings(step: Step) -> str:
+    parts = [step.settings]
+    if step.source is not None:
+        if step.source.event_time is not None:
+            parts.append(f"event time {step.source.event_time}")
+        if step.source.watermark is not None:
+            parts.append(f"watermark {step.source.watermark}")
+        if step.source.max_ahead is not None:
+            parts.append(f"at most {step.source.max_ahead} ahead of the clock")
+    return "; ".join(parts)
+
+
+def _end(step: Step) -> Iterator[str]:
+    if step.source is not None:
+        bounds = "bounded" if step.source.bounded else "unbounded"
+        yield f"{step.source.replay}, {bounds}: {step.source.guarantee}"
+    if step.sink is not None:
+        yield f"takes {' and '.join(step.sink.takes)} rows; {step.sink.delivery}: {step.sink.guarantee}"
+
+
+def _state(step: Step) -> Iterator[str]:
+    if step.state is not None and step.state.keys:
+        yield f"state by {', '.join(step.state.keys)} in {step.state.key_groups} key groups"
+    elif step.state is not None:
+        yield "state in one place (not by keys)"
+
+
+def _from(source: Input) -> str:
+    return source.operator if source.output == "out" else f"{source.operator}.{source.output}"
+
+
+def _guarantee(plan: Plan) -> str:
+    return f"{plan.guarantee}" if plan.weakest is None else f"{plan.guarantee} (because of {plan.weakest})"
 
 
 def show_type(stream_type: StreamType) -> str:
     """A stream's type on one line."""
-    columns = ", ".join(f"{f.name} {f.type}" for f in stream_type.schema)
-    marks = [f"keyed by {', '.join(stream_type.keys)}"] if stream_type.keys else []
-    marks += [] if stream_type.event_time else ["no event time"]
-    marks += [] if stream_type.changes is None else [stream_type.changes.describe()]
+    return show_rows(rows_of(stream_type))
+
+
+def show_rows(rows: Rows) -> str:
+    """What flows along an edge, on one line."""
+    columns = ", ".join(f"{column.name} {column.type}" for column in rows.columns)
+    marks = [f"keyed by {', '.join(rows.keys)}"] if rows.keys else []
+    marks += [] if rows.event_time else ["no event time"]
+    if rows.changelog is not None:
+        identity = rows.changelog.identity
+        marks.append(
+            "changelog without identity" if identity is None else f"changelog of ({', '.join(identity)})"
+        )
+    marks += [] if rows.lateness is None else [f"up to {rows.lateness} late"]
     return columns + (f" ({'; '.join(marks)})" if marks else "")
+
+
+# ------------------------------------------------------------------ the tree
+
+
+def as_tree(plan: Plan) -> str:
+    """The plan as a tree of one line an operator.
+
+    An operator with one reader stands right above it, one with several has them as branches, and one
+    with several inputs stands below the last of them; the others point to it.
+    """
+    head = f"flow {plan.flow}" + ("" if plan.guarantee is None else f" ({plan.guarantee})")
+    return "\n".join([head, *_Tree(plan).lines()])
+
+
+_Branch = tuple[Step, str, str, str]
+"""A step, the output that leads to it, and what its line and the lines below it begin with."""
+
+
+class _Tree:
+    """Walks a plan from its sources down, without recursion: chains may be long."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._steps: Mapping[str, Step] = {step.id: step for step in plan.operators}
+        self._open = {step.id: len(step.inputs) for step in plan.operators}
+        self._readers: dict[str, list[tuple[Step, Input]]] = {step.id: [] for step in plan.operators}
+        for step in plan.operators:
+            for source in step.inputs:
+                self._readers[source.operator].append((step, source))
+
+    def lines(self) -> Iterator[str]:
+        """The lines below the head."""
+        roots = [(step, "out") for step in self._steps.values() if not step.inputs]
+        stack = _branches(roots, "")[::-1]
+        while stack:
+            step, output, first, rest = stack.pop()
+            self._open[step.id] -= 1
+            pointer = self._open[step.id] > 0
+            yield _cut(first + (f"{output}: " if output != "out" else "") + _line(step, pointer))
+            if not pointer:
+                stack += self._below(step, rest)[::-1]
+
+    def _below(self, step: Step, indent: str) -> list[_Branch]:
+        return _branches([(reader, i.output) for reader, i in self._readers[step.id]], indent)
+
+
+def _branches(readers: Sequence[tuple[Step, str]], indent: str) -> list[_Branch]:
+    """One reader goes on at the same depth; several become branches."""
+    if len(readers) == 1:
+        return [(*readers[0], indent, indent)]
+    last = len(readers) - 1
+    return [
+        (reader, output, indent + ("└─ " if n == last else "├─ "), indent + ("   " if n == last else "│  "))
+        for n, (reader, output) in enumerate(readers)
+    ]
+
+
+def _line(step: Step, pointer: bool) -> str:
+    if pointer:
+        return f"→ {step.id}"
+    title = step.id if len(step.inputs) > 1 else step.name or step.kind
+    text = f"{title}  {' '.join(step.settings.split())}".rstrip()
+    text += "".join(f"  [{mark}]" for mark in _state(step))
+    return text if step.error is None else f"{text}  ! {step.error.splitlines()[0]}"
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= LINE_LIMIT else line[: LINE_LIMIT - 1] + "…"

@@ -13,10 +13,11 @@ from streamlib.core.errors import DefinitionError, did_you_mean
 from streamlib.core.time import Duration
 from streamlib.core.where import caller
 from streamlib.plan.bind import BoundFlow, bind_flow, ordered, rewritten
-from streamlib.plan.explain import explain_flow
+from streamlib.plan.description import describe
 from streamlib.plan.guarantee import Guarantee, guarantee_of
 from streamlib.plan.launch import Job, JobOptions, JobResult, ProgressStyle, Until, launcher
 from streamlib.plan.node import Node, Read, Write
+from streamlib.plan.render import PlanFormat, rendered
 from streamlib.plan.stream import Written, checked_name
 
 
@@ -74,9 +75,17 @@ class Flow:
         """Ask the sources for their schemas and check everything that can be checked before a run."""
         return bind_flow(self.name, [sink.node for sink in self.sinks])
 
-    def explain(self) -> str:
-        """The checked plan as text."""
-        return explain_flow(self.bind())
+    def explain(self, format: PlanFormat = "text") -> str:
+        """The checked plan: operators, schemas, keys, state, what depends on order, the guarantee.
+
+        Args:
+            format: `text`, `tree` (one line an operator), `json` (its shape is documented in
+                docs/plan.md), `mermaid`, or `svg`.
+
+        Raises:
+            StreamlibError: the flow does not bind, or there is no such format.
+        """
+        return rendered(describe(self.bind()), format)
 
     def guarantee(self) -> Guarantee:
         """What the flow promises from end to end, and the end that weakens it."""

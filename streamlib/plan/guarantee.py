@@ -33,13 +33,32 @@ class Guarantee:
         return self.level if self.weakest is None else f"{self.level} (because of {self.weakest})"
 
 
+@dataclass(frozen=True)
+class End:
+    """A source or sink, what it can do (`replayable`, `staged`, ...), and what that is good for."""
+
+    role: Literal["source", "sink"]
+    name: str
+    ability: str
+    level: Level
+
+
+def ends_of(flow: BoundFlow) -> tuple[End, ...]:
+    """The ends of a flow, sources first."""
+    sources = [
+        End("source", name, read.source.replay, _SOURCES[read.source.replay])
+        for name, (_, read) in flow.reads().items()
+    ]
+    sinks = [
+        End("sink", name, write.sink.delivery.replace("_", "-"), _SINKS[write.sink.delivery])
+        for name, (_, write) in flow.writes().items()
+    ]
+    return (*sources, *sinks)
+
+
 def guarantee_of(flow: BoundFlow) -> Guarantee:
     """The guarantee of the whole flow: that of its weakest end."""
-    ends: list[tuple[Level, str]] = []
-    for name, (_, read) in flow.reads().items():
-        ends.append((_SOURCES[read.source.replay], f"source {name!r}, which is {read.source.replay}"))
-    for name, (_, write) in flow.writes().items():
-        delivery = write.sink.delivery
-        ends.append((_SINKS[delivery], f"sink {name!r}, which is {delivery.replace('_', '-')}"))
-    level, weakest = min(ends, key=lambda end: _RANK[end[0]])
-    return Guarantee(level, None if level == "exactly-once" else weakest)
+    end = min(ends_of(flow), key=lambda end: _RANK[end.level])
+    if end.level == "exactly-once":
+        return Guarantee(end.level, None)
+    return Guarantee(end.level, f"{end.role} {end.name!r}, which is {end.ability}")

@@ -32,12 +32,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from streamlib.core import contracts
 from streamlib.core.batch import Column
 from streamlib.core.errors import TypeMismatchError
 from streamlib.state.key_bytes import hash_bytes
 from streamlib.state.mixing import GOLDEN, Hashes, mix
 
-KEY_GROUPS = 128
+KEY_GROUPS = contracts.KEY_GROUPS
 """How many parts a job's keyed state has: the most workers it can be spread over."""
 KEY_GROUP_COLUMN = "__key_group"
 """The column (int16) of a state table that says to which group a row belongs."""
