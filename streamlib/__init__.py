@@ -6,7 +6,7 @@ decides when to call it.
 
 from streamlib import connectors, operators, windows
 from streamlib.core.errors import StreamlibError
-from streamlib.core.expressions import Expr, col, event_time, lit, when
+from streamlib.core.expressions import Expr, col, event_time, lit, udf, when
 from streamlib.core.watermarks import bounded_disorder, monotone
 from streamlib.operators import Stream, count, max, mean, min, read, sum
 from streamlib.plan.flow import Flow
@@ -40,6 +40,7 @@ __all__ = [
     "operators",
     "read",
     "sum",
+    "udf",
     "when",
     "windows",
 ]

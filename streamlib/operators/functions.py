@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from streamlib.core.canonical import function_id, function_name
 from streamlib.core.changes import kept
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import StreamlibError, UserFunctionError, shown
+from streamlib.core.python_values import UNFIT, first_unfit, from_python
 from streamlib.operators.identity import carried, check_identity, same_columns
 
 ROW = "__row__"
@@ -79,40 +79,21 @@ class _Map(Operator):
         return result
 
     def _column(self, field: pa.Field, mapped: list[Record]) -> pa.Array:
+        values = [record[field.name] for record in mapped]
         try:
-            return _array([record[field.name] for record in mapped], field)
-        except _UNFIT as cause:
-            raise self._mistyped(field, mapped, cause) from cause
+            return from_python(values, field)
+        except UNFIT as cause:
+            raise self._mistyped(field, values, cause) from cause
 
-    def _mistyped(self, field: pa.Field, mapped: list[Record], cause: Exception) -> UserFunctionError:
-        found = str(cause)
-        for row, record in enumerate(mapped):
-            try:
-                _array([record[field.name]], field)
-            except _UNFIT:
-                found = f"{shown(record[field.name])} in row {row}"
-                break
+    def _mistyped(self, field: pa.Field, values: list[Any], cause: Exception) -> UserFunctionError:
+        row = first_unfit(values, field)
+        found = str(cause) if row is None else f"{shown(values[row])} in row {row}"
         return UserFunctionError(
             f"{function_id(self._function)} returned a value of another type",
             expected=f"{field.name!r} of type {field.type}{'' if field.nullable else ', not null'}",
             found=found,
             remedy="convert the value, or change `schema=`",
         )
-
-
-_UNFIT = (pa.ArrowException, OverflowError, TypeError, ValueError)
-"""What Arrow raises for a Python value that does not fit a column."""
-
-
-def _array(values: list[Any], field: pa.Field) -> pa.Array:
-    array = pa.array(values, field.type)
-    if pa.types.is_integer(field.type) or pa.types.is_temporal(field.type):
-        for value in values:  # from which Arrow would cut the fraction without a word
-            if isinstance(value, float | Decimal | np.floating) and value != int(value):
-                raise ValueError(f"{value!r} is not whole")
-    if array.null_count and not field.nullable:
-        raise ValueError("null in a column that is declared as never null")
-    return array
 
 
 @dataclass(frozen=True, eq=False)

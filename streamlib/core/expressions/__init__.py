@@ -21,18 +21,21 @@ What they mean is as in Polars, unless said here:
 | time zones | naive and zoned timestamps don't meet; `cast` adds and drops UTC only |
 | durations | know `+ - / // %` of each other, `*` and `//` of integers |
 | `cast` | is strict: no text that does not parse, no 1.5 to int64, no lost ticks; floats may round |
+| `udf` | is a Python function of the user: nulls are skipped unless it asks for them |
 | `when` | takes null for false, unifies the types of branches; a branch fails only on rows that take it |
 """
 
 from streamlib.core.expressions.ast import Expr, Operand
 from streamlib.core.expressions.binding import Bound, bind
 from streamlib.core.expressions.builders import Then, When, col, event_time, lit, when
+from streamlib.core.expressions.functions import Function, udf
 from streamlib.core.expressions.literals import LiteralValue
 from streamlib.core.expressions.walk import columns, output_name, uses_event_time
 
 __all__ = [
     "Bound",
     "Expr",
+    "Function",
     "LiteralValue",
     "Operand",
     "Then",
@@ -43,6 +46,7 @@ __all__ = [
     "event_time",
     "lit",
     "output_name",
+    "udf",
     "uses_event_time",
     "when",
 ]

@@ -13,8 +13,10 @@ from streamlib.core.contracts import StreamType
 from streamlib.core.errors import DefinitionError, EventTimeError, UnknownColumnError, shown
 from streamlib.core.expressions import ast
 from streamlib.core.expressions.arithmetic import bind_arithmetic, bind_negation
+from streamlib.core.expressions.calls import bind_call
 from streamlib.core.expressions.comparison import COMPARISONS, LOGIC, bind_comparison, bind_logic
 from streamlib.core.expressions.failures import does_not_cast, kernel_failed
+from streamlib.core.expressions.functions import Call
 from streamlib.core.expressions.literals import literal_type
 from streamlib.core.expressions.mismatch import no_common_type, unsupported
 from streamlib.core.expressions.nodes import (
@@ -28,7 +30,7 @@ from streamlib.core.expressions.nodes import (
 )
 from streamlib.core.expressions.operands import adapted, coerced, spread
 from streamlib.core.expressions.types import TEMPORAL, Family, common_type, computing_type, family, type_text
-from streamlib.core.expressions.values import Constant, Node
+from streamlib.core.expressions.values import Constant, Node, UserRaisedError
 
 _UTC = frozenset({"UTC", "Etc/UTC", "Z", "+00:00"})
 
@@ -55,14 +57,21 @@ class Bound:
         `batch` is of the stream that was bound; the result may be one of its columns. Raises
         `ArithmeticOverflowError` for integers and moments that leave their type,
         `TypeMismatchError` for a value that a cast can't convert, `StreamlibError` for what else
-        Arrow refuses.
+        Arrow refuses, `UserFunctionError` for a wrong result of a `udf`, and whatever a `udf` raises.
         """
         try:
             # Division by zero and overflow of floats are inf and NaN here, not numpy's warnings.
             with np.errstate(all="ignore"):
                 value = self._node.run(batch)
+        except UserRaisedError as carrier:
+            failure = carrier.error
         except pa.ArrowException as error:
             raise kernel_failed(self.expr, error) from error
+        else:
+            return self._typed(value)
+        raise failure  # not while another error is handled: the user's traceback stays as it was
+
+    def _typed(self, value: Column) -> Column:
         if self._temporal and isinstance(value, np.ndarray):
             return pa.array(value).view(self.dtype)
         return value
@@ -110,6 +119,8 @@ class _Binder:
                 return self._cast(expr)
             case ast.Case():
                 return self._case(expr)
+            case Call():
+                return bind_call(expr, [spread(self.bind(argument)) for argument in expr.arguments])
         return self._leaf(expr)
 
     def _leaf(self, expr: ast.Expr) -> Node:

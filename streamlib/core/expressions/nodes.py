@@ -14,7 +14,7 @@ from streamlib.core.errors import InvariantError, StreamlibError
 from streamlib.core.expressions.failures import first_failing_row, python_value
 from streamlib.core.expressions.kernels import Kernel
 from streamlib.core.expressions.types import TEMPORAL, Family, common_type, computing_type, family, type_text
-from streamlib.core.expressions.values import Constant, Node, Value, Vector, to_arrow, vector
+from streamlib.core.expressions.values import Constant, Node, UserRaisedError, Value, Vector, to_arrow, vector
 
 EVENT_TIME_TYPE = pa.timestamp("us", tz="UTC")
 _NUMPY_FAMILIES = frozenset({Family.BOOL, Family.INT, Family.FLOAT}) | TEMPORAL
@@ -250,7 +250,7 @@ class Choose(Node):
     def _branch(self, node: Node, batch: Batch, earlier: list[Vector], own: Vector | None) -> Value:
         try:
             return node.run(batch)
-        except (StreamlibError, pa.ArrowException):
+        except (StreamlibError, pa.ArrowException, UserRaisedError):
             taken = np.ones(batch.num_rows, np.bool_) if own is None else own
             for mask in earlier:
                 taken = taken & ~mask
@@ -260,6 +260,9 @@ class Choose(Node):
             rows = to_arrow(node.run(batch.filter(taken)), self.dtype)
         except StreamlibError as error:
             error.found = f"{error.found}, counting the rows that take the branch"
+            raise
+        except UserRaisedError as carrier:
+            carrier.error.add_note("counting the rows that take the branch")
             raise
         return rows.take(pa.array(np.cumsum(taken) - 1, mask=~taken))
 

@@ -20,6 +20,17 @@ from streamlib.core.expressions.literals import LiteralValue, literal_array
 Vector: TypeAlias = npt.NDArray[Any]
 
 
+class UserRaisedError(Exception):
+    """Carries what a user's function raised through the kernels around it; never leaves `Bound.evaluate`.
+
+    Arrow's own errors become ours on the way, and those of the user must not.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class Node:
     """A bound expression: knows its type and computes its rows from a batch."""
 
