@@ -22,7 +22,7 @@ from streamlib.operators.functions import Map, MapBatches, Record
 from streamlib.operators.stateless import Filter, KeyBy, Select, Split, Union, WithColumns
 from streamlib.operators.window_aggregate import WindowAggregate
 from streamlib.plan.stream import Handle, checked_name
-from streamlib.windows.assigners import SlidingWindow
+from streamlib.windows.contract import WindowAssigner
 
 H = TypeVar("H", bound=Handle)
 
@@ -45,7 +45,7 @@ class WindowedStream(Generic[H]):
 
     __slots__ = ("name", "stream", "window")
 
-    def __init__(self, stream: H, window: SlidingWindow, name: str | None) -> None:
+    def __init__(self, stream: H, window: WindowAssigner, name: str | None) -> None:
         self.stream = stream
         self.window = window
         self.name = name
@@ -146,9 +146,9 @@ class Splitting(Protocol):
     def __call__(self, stream: H, /) -> tuple[H, H]: ...
 
 
-def window(assigner: SlidingWindow, *, name: str | None = None) -> Windowing:
+def window(assigner: WindowAssigner, *, name: str | None = None) -> Windowing:
     """Cut the stream into windows; `aggregate` follows. `name` names the state in checkpoints."""
-    if not isinstance(assigner, SlidingWindow):
+    if not isinstance(assigner, WindowAssigner):
         raise TypeMismatchError(
             "this is not a window",
             expected='a window from streamlib.windows, for example windows.tumbling("1h")',

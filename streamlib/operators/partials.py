@@ -73,10 +73,19 @@ def _slice(column: Column, start: int, stop: int) -> Column:
 
 
 class PartialAggregator:
-    """Builds and merges partials of fixed keys and aggregates."""
+    """Builds and merges partials of fixed keys and aggregates.
 
-    def __init__(self, key_types: Sequence[pa.DataType], aggregates: Sequence[BoundAggregate]) -> None:
+    The first `own` key columns (default: all) are the stream's key; others only tell groups apart.
+    """
+
+    def __init__(
+        self,
+        key_types: Sequence[pa.DataType],
+        aggregates: Sequence[BoundAggregate],
+        own: int | None = None,
+    ) -> None:
         self.key_types = tuple(key_types)
+        self._own = len(key_types) if own is None else own
         self.aggregates = tuple(aggregates)
         self.columns: tuple[StateField, ...] = (ROWS, *(c for a in aggregates for c in a.state))
         ends = np.cumsum([1, *(len(a.state) for a in aggregates)]).tolist()
@@ -130,9 +139,8 @@ class PartialAggregator:
     def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> dict[int, Block]:
         """What each owner of key groups gets of the partials of a batch, sorted by slice number."""
         block = partial if isinstance(partial, Block) else self._block_of_cells(partial)
-        groups = key_groups(
-            [as_arrow(k, t) for k, t in zip(block.keys, self.key_types, strict=True)], len(block)
-        )
+        keys = [as_arrow(k, t) for k, t in zip(block.keys, self.key_types, strict=True)]
+        groups = key_groups(keys[: self._own], len(block))
         owner = owners.take(groups)
         first = int(owner[0])
         if (owner == first).all():

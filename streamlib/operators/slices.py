@@ -8,7 +8,7 @@ import numpy as np
 
 from streamlib.core.time import MAX_TIME, clamp
 from streamlib.operators.partials import Block, Cells, Partial, PartialAggregator, ordered
-from streamlib.windows.assigners import SlidingWindow
+from streamlib.windows.contract import Grid
 
 MAX_PARTIALS = 32  # a slice's cells, or blocks: each as large as a batch's groups; beyond, they are merged
 FIRED_GROUPS = 4_000_000  # groups gathered to fire at once: some hundred bytes each bounds memory
@@ -17,7 +17,7 @@ FIRED_GROUPS = 4_000_000  # groups gathered to fire at once: some hundred bytes 
 class SliceStore:
     """Adds batches, fires windows, forgets slices; all in columns, never a loop over groups."""
 
-    def __init__(self, window: SlidingWindow, aggregator: PartialAggregator) -> None:
+    def __init__(self, window: Grid, aggregator: PartialAggregator) -> None:
         self._window = window
         self._aggregator = aggregator
         self._cells: dict[int, list[Cells]] = {}

@@ -19,7 +19,7 @@ from streamlib.operators.functions import Record
 from streamlib.plan.launch import Preview, Until, launcher
 from streamlib.plan.node import Node, Port, Read
 from streamlib.plan.stream import Handle, checked_name
-from streamlib.windows.assigners import SlidingWindow
+from streamlib.windows.contract import WindowAssigner
 
 
 class Stream(Handle):
@@ -59,7 +59,7 @@ class Stream(Handle):
         """See `operators.union`."""
         return op.union(*others)(self)
 
-    def window(self, assigner: SlidingWindow, *, name: str | None = None) -> WindowedStream[Self]:
+    def window(self, assigner: WindowAssigner, *, name: str | None = None) -> WindowedStream[Self]:
         """See `operators.window`."""
         return op.window(assigner, name=name)(self)
 

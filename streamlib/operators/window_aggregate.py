@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.core.batch import Batch, Column, as_arrow
+from streamlib.core.batch import Batch, Column, as_arrow, as_numpy
 from streamlib.core.canonical import canonical
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.errors import DefinitionError, EventTimeError, UnknownColumnError
@@ -20,7 +20,8 @@ from streamlib.operators.grouping import decoded, decoded_type
 from streamlib.operators.partials import Block, Partial, PartialAggregator
 from streamlib.operators.slices import SliceStore
 from streamlib.state.key_groups import check_key_type, key_groups
-from streamlib.windows.assigners import SlidingWindow
+from streamlib.windows.assigned import check_windows, grid_of
+from streamlib.windows.contract import Placement, WindowAssigner
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 _BOUNDS = (pa.field("window_start", _INSTANT, False), pa.field("window_end", _INSTANT, False))
@@ -36,7 +37,7 @@ class WindowAggregate(OperatorSpec):
     stateful: ClassVar[bool] = True
     keyed: ClassVar[bool] = True
 
-    window: SlidingWindow
+    window: WindowAssigner
     aggregates: tuple[tuple[str, Aggregate], ...]
 
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
@@ -48,6 +49,7 @@ class WindowAggregate(OperatorSpec):
                 found="a stream without one",
                 remedy="give `event_time=` (and `watermark=`) to `sl.read`",
             )
+        check_windows(self.window)
         for key in stream.keys:  # operators since `key_by` may have dropped or changed the column
             if stream.schema.get_field_index(key) < 0:
                 raise UnknownColumnError.of(key, stream.schema.names)
@@ -97,15 +99,17 @@ class WindowAggregateOperator(Operator):
     """Judges lateness, keeps aggregated slices, and fires the windows that the watermark closes."""
 
     def __init__(self, spec: WindowAggregate, stream: StreamType, out: pa.Schema, missed: pa.Schema) -> None:
-        self._window = spec.window
+        self._grid = grid_of(spec.window)
         self._stream = stream
         self._out = out
         self._missed = missed
+        keys = [out.field(key).type for key in stream.keys]
         self._aggregator = PartialAggregator(
-            [out.field(key).type for key in stream.keys],
+            keys if self._grid.numbers_tell_starts else [*keys, pa.int64()],
             [aggregate.bind(name, stream) for name, aggregate in spec.aggregates],
+            own=len(keys),
         )
-        self._slices = SliceStore(spec.window, self._aggregator)
+        self._slices = SliceStore(self._grid, self._aggregator)
         self._watermark = MIN_TIME
         self._late_rows = 0
 
@@ -119,12 +123,18 @@ class WindowAggregateOperator(Operator):
 
     def combine(self, batch: Batch, port: int) -> tuple[Partial | None, list[Output]]:
         """See `Combines`."""
-        batch, late = self._judged(batch)
-        if not batch.num_rows:
-            return None, late
         assert batch.event_time is not None
-        keys = [_decoded(batch.column(key)) for key in self._stream.keys]
-        return self._aggregator.build(batch, keys, self._window.slices(batch.event_time)), late
+        if not batch.num_rows:
+            return None, []
+        placed = self._grid.place(batch.event_time, self._watermark)
+        late = self._late_outputs(batch, placed)
+        if not len(placed.slices):
+            return None, late
+        rows = batch if placed.rows is None else batch.take(placed.rows)
+        keys = [_decoded(rows.column(key)) for key in self._stream.keys]
+        if placed.starts is not None:
+            keys.append(placed.starts)
+        return self._aggregator.build(rows, keys, placed.slices), late
 
     def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> Mapping[int, Partial]:
         """See `Combines`."""
@@ -136,72 +146,44 @@ class WindowAggregateOperator(Operator):
             self._slices.add(partial)
         return ()
 
-    def _judged(self, batch: Batch) -> tuple[Batch, list[Output]]:
-        """The rows that some open window takes, and the outputs for the windows that were missed."""
-        times = batch.event_time
-        assert times is not None
-        if batch.num_rows and int(times.min()) < self._watermark:
-            return self._split_late(batch, times)
-        if self._window.slide > self._window.size:
-            slices = self._window.slices(times)
-            batch = batch.filter(self._window.holds(self._window.last_windows_of(slices), slices))
-        return batch, []
-
-    def _split_late(self, batch: Batch, times: Micros) -> tuple[Batch, list[Output]]:
-        """The rows that some open window still takes, and the outputs for the windows they missed.
-
-        A row is late for a window whose end the watermark has reached, never by itself.
-        """
-        slices = self._window.slices(times)
-        last = self._window.last_windows_of(slices)
-        inside = self._window.holds(last, slices)
-        late = inside & (self._window.ends(last) <= self._watermark)
+    def _late_outputs(self, batch: Batch, placed: Placement) -> list[Output]:
+        """The rows that were late for all their windows, and one for each row and window it missed."""
         outputs: list[Output] = []
-        if late.any():
-            self._late_rows += int(np.count_nonzero(late))
-            outputs.append((LATE, batch.filter(late)))
-        missed = self._missed_windows(batch, times)
-        if missed is not None:
-            outputs.append((MISSED, missed))
-        return batch.filter(inside & ~late), outputs
-
-    def _missed_windows(self, batch: Batch, times: Micros) -> Batch | None:
-        """One row for each row and window of it that has fired already."""
-        behind = np.flatnonzero(times < self._watermark)
-        slices = self._window.slices(times.take(behind))
-        rows, windows = self._window.windows_holding(
-            slices, MIN_TIME, self._window.last_over(self._watermark)
-        )
-        if not len(rows):
-            return None
-        found = batch.take(behind.take(rows))
-        kept = [c for c, f in zip(found.columns, found.schema, strict=True) if not _is_bound(f)]
-        return found.replaced(self._missed, [*kept, *self._bounds(windows)])
-
-    def _bounds(self, windows: Micros) -> list[pa.Array]:
-        return [
-            pa.array(v).view(_INSTANT) for v in (self._window.starts(windows), self._window.ends(windows))
-        ]
+        if placed.late is not None:
+            self._late_rows += int(np.count_nonzero(placed.late))
+            outputs.append((LATE, batch.filter(placed.late)))
+        if placed.missed is not None:
+            rows, starts, ends = placed.missed
+            found = batch.take(rows)
+            kept = [c for c, f in zip(found.columns, found.schema, strict=True) if not _is_bound(f)]
+            outputs.append((MISSED, found.replaced(self._missed, [*kept, *_bounds(starts, ends)])))
+        return outputs
 
     # ------------------------------------------------------------------ time
 
     def on_watermark(self, watermark: int) -> Iterable[Output]:
         before = self._watermark
         self._watermark = max(watermark, before)
-        if watermark < self._window.end_after(before):
+        if watermark < self._grid.end_after(before):
             return  # no window ends here
-        last = self._window.last_over(watermark)
-        for fired in self._slices.fire(self._window.last_over(before), last):
+        last = self._grid.last_over(watermark)
+        for fired in self._slices.fire(self._grid.last_over(before), last):
             yield RESULT, self._result(fired)
-        self._slices.forget(self._window.first_open_slice(last))
+        self._slices.forget(self._grid.first_open_slice(last))
 
     def _result(self, fired: Block) -> Batch:
-        columns = [*fired.keys, *self._bounds(fired.numbers), *self._aggregator.finish(fired)]
-        times = self._window.ends(fired.numbers) - 1
-        return Batch(self._out, columns, len(fired), times)
+        ends = self._grid.ends(fired.numbers)
+        bounds = _bounds(self._starts(fired), ends)
+        keys = fired.keys[: len(self._stream.keys)]
+        return Batch(self._out, [*keys, *bounds, *self._aggregator.finish(fired)], len(fired), ends - 1)
+
+    def _starts(self, windows: Block) -> Micros:
+        if self._grid.numbers_tell_starts:
+            return self._grid.starts(windows.numbers)
+        return np.asarray(as_numpy(windows.keys[-1]))
 
     def deadline_after(self, watermark: int) -> int:
-        return self._window.end_after(watermark)
+        return self._grid.end_after(watermark)
 
     @property
     def late_rows(self) -> int:
@@ -217,12 +199,17 @@ class WindowAggregateOperator(Operator):
     def _state_table(self, groups: Block) -> pa.Table:
         columns: dict[str, pa.Array] = {}
         types = self._aggregator.key_types
-        for name, column, dtype in zip(self._stream.keys, groups.keys, types, strict=True):
-            columns[f"key.{name}"] = as_arrow(column, dtype)
-        key_group = key_groups(list(columns.values()), len(groups))
+        for name, column, dtype in zip(self._key_names(), groups.keys, types, strict=True):
+            columns[name] = as_arrow(column, dtype)
+        own = [columns[name] for name in self._key_names()[: len(self._stream.keys)]]
+        key_group = key_groups(own, len(groups))
         for (name, dtype), column in zip(self._state_names(), groups.states, strict=True):
             columns[name] = as_arrow(column, dtype)
         return pa.table({"__key_group": key_group, "__slice": groups.numbers, **columns})
+
+    def _key_names(self) -> list[str]:
+        starts = [] if self._grid.numbers_tell_starts else ["__window_start"]
+        return [*(f"key.{name}" for name in self._stream.keys), *starts]
 
     def _state_names(self) -> list[tuple[str, pa.DataType]]:
         names = [("rows", pa.int64())]
@@ -242,8 +229,12 @@ class WindowAggregateOperator(Operator):
             column.loaded(_column(table, name))
             for name, column in zip(names, self._aggregator.columns, strict=True)
         ]
-        keys = tuple(_column(table, f"key.{key}") for key in self._stream.keys)
+        keys = tuple(_column(table, name) for name in self._key_names())
         return Block(_column(table, "__slice").to_numpy(), keys, tuple(states))
+
+
+def _bounds(starts: Micros, ends: Micros) -> list[pa.Array]:
+    return [pa.array(starts).view(_INSTANT), pa.array(ends).view(_INSTANT)]
 
 
 def _decoded(column: Column) -> Column:

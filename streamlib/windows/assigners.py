@@ -8,7 +8,7 @@ Slices are named by a number, not by a time, so that nothing wraps near the limi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +24,11 @@ from streamlib.core.time import (
     duration,
     show_duration,
 )
+from streamlib.windows.contract import Assigned, Indices, Placement, WindowAssigner
 
 
 @dataclass(frozen=True)
-class SlidingWindow:
+class SlidingWindow(WindowAssigner):
     """Windows `[start, start + size)` for every `start = offset + n * slide`; made by `tumbling`, `sliding`.
 
     All fields are microseconds. Divisions floor, so windows of negative times follow the same grid.
@@ -140,12 +141,50 @@ class SlidingWindow:
             instants = np.where(windows < low, MIN_TIME, np.where(windows > high, MAX_TIME, instants))
         return instants  # what wrapped between these limits has wrapped back
 
+    # ------------------------------------------------------------------ rows
+
+    @property
+    def numbers_tell_starts(self) -> bool:
+        """See `Grid`."""
+        return True
+
+    def assign(self, times: Micros) -> Assigned:
+        rows, windows = self.windows_holding(self.slices(times), MIN_TIME, MAX_TIME)
+        return rows, self.starts(windows), self.ends(windows)
+
+    def place(self, times: Micros, closed: int) -> Placement:
+        """See `Grid`. A row goes into its one slice if its last window is still open."""
+        slices = self.slices(times)
+        behind = int(times.min()) < closed
+        if not behind and self.slide <= self.size:
+            return Placement(None, slices)
+        last = self.last_windows_of(slices)
+        inside = self.holds(last, slices)
+        if not behind:
+            return _kept(inside, slices)
+        late = inside & (self.ends(last) <= closed)
+        missed = self._missed(times, slices, closed)
+        return replace(_kept(inside & ~late, slices), late=late if late.any() else None, missed=missed)
+
+    def _missed(self, times: Micros, slices: Micros, closed: int) -> tuple[Indices, Micros, Micros] | None:
+        """Every row and window of it that is over."""
+        behind = np.flatnonzero(times < closed)
+        rows, windows = self.windows_holding(slices.take(behind), MIN_TIME, self.last_over(closed))
+        return (behind.take(rows), self.starts(windows), self.ends(windows)) if len(rows) else None
+
     def describe(self) -> str:
         """The window on one line, as it is written."""
         offset = f", offset {show_duration(self.offset)}" if self.offset else ""
         if self.size == self.slide:
             return f"tumbling {show_duration(self.size)}{offset}"
         return f"sliding {show_duration(self.size)} every {show_duration(self.slide)}{offset}"
+
+
+def _kept(mask: np.ndarray, slices: Micros) -> Placement:
+    if mask.all():
+        return Placement(None, slices)
+    rows = np.flatnonzero(mask)
+    return Placement(rows, slices.take(rows))
 
 
 def tumbling(size: Duration, *, offset: Duration = 0) -> SlidingWindow:

@@ -1,0 +1,148 @@
+"""Windows of any kind, as an assigner tells them: each is a slice of its own, numbered by its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamlib.core.errors import StreamlibError, UserFunctionError, shown
+from streamlib.core.time import MAX_TIME, Micros, clamp, show_instant
+from streamlib.windows.assigners import SlidingWindow
+from streamlib.windows.contract import Assigned, Grid, Indices, Placement, WindowAssigner
+
+_PROBES = np.array([0, 1_577_836_800_000_000])  # the epoch, and 2020-01-01
+
+
+@dataclass(frozen=True)
+class AssignedGrid:
+    """The grid of a custom assigner. Windows with the same end differ in their start alone.
+
+    Nothing is known of the windows before rows come, so every instant may end one: a row behind the
+    watermark is judged by exactly the watermark that came before it.
+    """
+
+    assigner: WindowAssigner
+
+    @property
+    def numbers_tell_starts(self) -> bool:
+        return False
+
+    def place(self, times: Micros, closed: int) -> Placement:
+        rows, starts, ends = self.assign(times)
+        over = ends <= closed
+        if not over.any():
+            return Placement(rows, ends, starts)
+        kept = ~over
+        late = _marked(rows[over], len(times)) & ~_marked(rows[kept], len(times))
+        missed = (rows[over], starts[over], ends[over])
+        return Placement(rows[kept], ends[kept], starts[kept], late if late.any() else None, missed)
+
+    def assign(self, times: Micros) -> tuple[Indices, Micros, Micros]:
+        """What the assigner answers, checked."""
+        asked = times.view()
+        asked.flags.writeable = False
+        try:
+            answer = self.assigner.assign(asked)
+        except StreamlibError:
+            raise
+        except Exception as error:
+            low, high = show_instant(int(times.min())), show_instant(int(times.max()))
+            error.add_note(f"while {self._name} assigned windows to {len(times)} times from {low} to {high}")
+            raise
+        return self._checked(answer, times)
+
+    def _checked(self, answer: Assigned, times: Micros) -> tuple[Indices, Micros, Micros]:
+        if not isinstance(answer, tuple) or len(answer) != 3:
+            raise self._wrong("a tuple of three vectors: rows, starts, ends", shown(answer))
+        names = ("rows", "starts", "ends")
+        rows, starts, ends = (self._vector(n, v) for n, v in zip(names, answer, strict=True))
+        if not len(rows) == len(starts) == len(ends):
+            found = f"{len(rows)} rows, {len(starts)} starts, {len(ends)} ends"
+            raise self._wrong("as many rows as starts and ends", found)
+        if len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < len(times)):
+            expected = f"rows from 0 to {len(times) - 1}, indices into the times"
+            raise self._wrong(expected, f"rows from {rows.min()} to {rows.max()}")
+        rows = rows.astype(np.intp, copy=False)
+        self._check_bounds(times.take(rows), starts, ends)
+        return rows, starts, ends
+
+    def _vector(self, name: str, vector: Any) -> npt.NDArray[Any]:
+        if not isinstance(vector, np.ndarray) or vector.ndim != 1:
+            raise self._wrong(f"{name} as a numpy vector", shown(vector))
+        fits = vector.dtype.kind in "iu" if name == "rows" else vector.dtype == np.int64
+        if len(vector) and not fits:
+            expected = "integers" if name == "rows" else "int64 (microseconds)"
+            raise self._wrong(f"{name} of type {expected}", f"{name} of type {vector.dtype}")
+        return vector if fits else vector.astype(np.int64)
+
+    def _check_bounds(self, times: Micros, starts: Micros, ends: Micros) -> None:
+        outside = (starts > times) | ((times >= ends) & (ends != MAX_TIME))  # the last end is saturated
+        if not outside.any():
+            return
+        at = int(outside.argmax())
+        time, start, end = (show_instant(int(v[at])) for v in (times, starts, ends))
+        raise self._wrong(
+            "windows that hold their row: start <= time < end", f"[{start}, {end}) for the time {time}"
+        )
+
+    def _wrong(self, expected: str, found: str) -> UserFunctionError:
+        return UserFunctionError(
+            f"{self._name} returned windows that can't be used",
+            expected=expected,
+            found=found,
+            remedy="return (rows, starts, ends) as `WindowAssigner.assign` says",
+        )
+
+    @property
+    def _name(self) -> str:
+        return f"{type(self.assigner).__name__}.assign"
+
+    # ------------------------------------------------------------------ numbers
+
+    def windows_of(self, number: int) -> range:
+        return range(number, number + 1)
+
+    def slices_of(self, window: int) -> range:
+        return range(window, window + 1)
+
+    def windows_holding(self, slices: Micros, first: int, last: int) -> tuple[Indices, Micros]:
+        index = np.flatnonzero((slices >= clamp(first)) & (slices <= clamp(last)))
+        return index, slices.take(index)
+
+    def windows_per_row(self) -> int:
+        return 1
+
+    def first_open_slice(self, window: int) -> int:
+        return window + 1
+
+    def last_over(self, watermark: int) -> int:
+        return watermark
+
+    def end_after(self, time: int) -> int:
+        return min(time + 1, MAX_TIME)
+
+    def starts(self, windows: Micros) -> Micros:
+        raise NotImplementedError("numbers don't tell starts")
+
+    def ends(self, windows: Micros) -> Micros:
+        return windows
+
+
+def _marked(rows: Indices, count: int) -> npt.NDArray[np.bool_]:
+    marks = np.zeros(count, np.bool_)
+    marks[rows] = True
+    return marks
+
+
+def grid_of(window: WindowAssigner) -> Grid:
+    """The windows of an assigner by number: its own where it is regular, else one slice a window."""
+    return window if isinstance(window, SlidingWindow) else AssignedGrid(window)
+
+
+def check_windows(window: WindowAssigner) -> None:
+    """Raise what can be known to be wrong with a custom assigner before there are rows."""
+    if not isinstance(window, SlidingWindow):
+        AssignedGrid(window).assign(_PROBES)

@@ -1,0 +1,115 @@
+"""Windows by an assigner: the operator, lateness, state and errors are those of the built-in windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import streamlib as sl
+from streamlib import windows
+from streamlib.connectors import memory
+from streamlib.core.errors import TypeMismatchError, UserFunctionError
+from tests.flows import SECOND, table_rows
+from tests.test_parity import PARTITIONS, streamed, tables
+
+
+@dataclass(frozen=True, eq=False)
+class Regular(windows.WindowAssigner):
+    """What `sliding` gives, without its numbers and slices."""
+
+    size: int
+    every: int
+    offset: int = 0
+
+    def assign(self, times):
+        return windows.sliding(self.size, every=self.every, offset=self.offset).assign(times)
+
+
+def aggregated(partitions, window, chunk: int, delay: int = 0) -> sl.Stream:
+    return (
+        sl.read(
+            memory.source(tables(partitions), chunk_rows=chunk),
+            name="rows",
+            event_time="at",
+            watermark=sl.bounded_disorder(delay),
+            max_ahead=None,
+        )
+        .key_by("key")
+        .window(window)
+        .aggregate(n=sl.count(), total=sl.sum("value"), mean=sl.mean("value"))
+    )
+
+
+@given(
+    rows=PARTITIONS,
+    chunks=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+    size=st.integers(1, 20),
+    every=st.integers(1, 25),
+    offset=st.integers(0, 30),
+    delay=st.integers(0, 10),
+)
+def test_an_assigner_that_is_regular_gives_what_the_built_in_window_gives(
+    tmp_path_factory, rows, chunks, size, every, offset, delay
+):
+    partitions = {f"p{i}": found for i, found in enumerate(rows)}
+    every = min(every, 3 * size)
+    spec = (size * SECOND, every * SECOND, offset % every * SECOND)
+    own = aggregated(partitions, Regular(*spec), chunks[0], delay * SECOND)
+    built_in = aggregated(
+        partitions, windows.sliding(spec[0], every=spec[1], offset=spec[2]), chunks[1], delay * SECOND
+    )
+    found = streamed(own, tmp_path_factory.mktemp("own"), chunks[0])
+    expected = streamed(built_in, tmp_path_factory.mktemp("built-in"), chunks[1])
+    for name in ("out", "late", "missed"):
+        assert table_rows(found[name]) == table_rows(expected[name])
+    assert table_rows(own.collect()) == table_rows(built_in.collect())
+
+
+@dataclass(frozen=True, eq=False)
+class Answers(windows.WindowAssigner):
+    """An assigner that answers what it is told to, as a function of the times."""
+
+    answer: object
+
+    def assign(self, times):
+        return self.answer(times)  # type: ignore[operator]
+
+
+def all_rows(times):
+    return np.arange(len(times))
+
+
+WRONG = {
+    "nothing": (lambda t: None, "a tuple of three vectors"),
+    "two vectors": (lambda t: (t, t + 1), "a tuple of three vectors"),
+    "lists": (lambda t: ([0], [1], [2]), "rows as a numpy vector"),
+    "lengths": (lambda t: (all_rows(t), t[:1], t + 1), "2 rows, 1 starts, 2 ends"),
+    "float bounds": (lambda t: (all_rows(t), t / 1, t + 1), "starts of type float64"),
+    "rows out of range": (lambda t: (all_rows(t) + 1, t, t + 1), "rows from 1 to 2"),
+    "rows below zero": (lambda t: (all_rows(t) - 1, t, t + 1), "rows from -1 to 0"),
+    "empty windows": (lambda t: (all_rows(t), t, t), "start <= time < end"),
+    "windows elsewhere": (lambda t: (all_rows(t), t + 1, t + 2), "for the time 1970-01-01T00:00:00Z"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_windows_that_cannot_be_are_refused_when_the_flow_is_bound(name):
+    answer, text = WRONG[name]
+    stream = aggregated({"p": []}, Answers(answer), 1)
+    with pytest.raises(
+        UserFunctionError, match="Answers.assign returned windows that can't be used"
+    ) as caught:
+        stream.collect()
+    assert text in str(caught.value)
+    assert "in operator 'aggregate' (" in str(caught.value)
+    assert "test_custom_windows.py:" in str(caught.value)
+
+
+def test_a_class_that_is_no_assigner_is_refused_where_it_is_written():
+    with pytest.raises(TypeMismatchError, match="this is not a window"):
+        aggregated({"p": []}, object(), 1)
