@@ -6,15 +6,20 @@ import errno
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 import pyarrow as pa
 import pytest
 
-from streamlib.checkpoint.manifest import Manifest, PendingCommit, Stub, decode_entry, encode_entry
+from streamlib.checkpoint import files as files_module
+from streamlib.checkpoint.files import state_files
+from streamlib.checkpoint.manifest import Manifest, PendingCommit, StateFile, Stub, decode_entry, encode_entry
 from streamlib.checkpoint.store import Capture, StateStore
 from streamlib.core.contracts import Disk, OperatorState
 from streamlib.core.disk import LocalDisk
@@ -29,6 +34,7 @@ from streamlib.core.errors import (
     TakenOverError,
     TypeMismatchError,
 )
+from streamlib.core.segment import Segment
 from streamlib.state import codec
 from streamlib.state.codec import decode_table, encode_table
 from streamlib.testing.disk import CrashAt, SimDisk, SimulatedCrash
@@ -69,29 +75,59 @@ def start(disk: Disk, attempt: str, root: str = ROOT, takeover: bool = False, ke
     return store
 
 
-def state(number: int) -> OperatorState:
+def part(number: int) -> pa.Table:
     groups = pa.array([number % 128, 5, 127], pa.int16())
-    table = pa.table({"__key_group": groups, "key": ["a", "b", None], "sum": [number] * 3})
-    return OperatorState({"slots": table, "fixed": pa.table({"n": [1, 2]})}, {"late": number})
+    return pa.table({"__key_group": groups, "key": ["a", "b", None], "sum": [number] * 3})
 
 
-def capture(number: int) -> Capture:
+class Operator:
+    """What an operator keeps: the segments it handed out, to hand the same ones out again."""
+
+    def __init__(self) -> None:
+        self.fixed = Segment.of(pa.table({"n": [1, 2]}))
+        self.parts: dict[int, Segment] = {}
+
+    def state(self, number: int) -> OperatorState:
+        """Two segments, of which the second is the first one of the next number; and one for ever."""
+        slots = [self.parts.setdefault(n, Segment(partial(part, n))) for n in (number - 1, number)]
+        return OperatorState(
+            {"slots": slots, "fixed": [self.fixed], "none": []}, {"word": "x"}, {"late": number}
+        )
+
+
+OPERATORS: WeakKeyDictionary[StateStore, Operator] = WeakKeyDictionary()
+
+
+def plain(states: Mapping[str, OperatorState]) -> dict[str, Any]:
+    """States by what they say, since segments are equal only to themselves."""
+    return {
+        name: ({t: state.table(t) for t in state.tables}, state.values, state.counters)
+        for name, state in states.items()
+    }
+
+
+def capture(number: int, operator: Operator | None = None) -> Capture:
     """What checkpoint `number` holds in these tests: all of it follows from the number."""
     return Capture(
         positions={"bids": {"0": number, "1": {"file": "x", "row": number}}},
         watermarks={"bids": [number, None]},
-        operators={"aggregate/../1": state(number)},
+        operators={"aggregate/../1": (operator or Operator()).state(number)},
         versions={"aggregate/../1": {"window": "10s"}},
         prepared={"hot": [f"staged-{number}"], "quiet": None},
     )
 
 
 def checkpoint(store: StateStore, acknowledge: bool = True) -> int:
-    number = store.next_number
-    store.write(number, capture(number))
+    number = write(store).number
     if acknowledge:
         store.acknowledge("hot", number)
     return number
+
+
+def write(store: StateStore) -> Manifest:
+    """The next checkpoint, of an operator that lives as long as the store."""
+    number = store.next_number
+    return store.write(number, capture(number, OPERATORS.setdefault(store, Operator())))
 
 
 def check_whole(store: StateStore, manifest: Manifest) -> None:
@@ -103,7 +139,7 @@ def check_whole(store: StateStore, manifest: Manifest) -> None:
     assert [commit.number for commit in manifest.pending["hot"]] == sorted(
         {commit.number for commit in manifest.pending["hot"]}
     )
-    assert store.load(manifest) == dict(expected.operators)
+    assert plain(store.load(manifest)) == plain(expected.operators)
     assert {name: entry.version for name, entry in manifest.operators.items()} == expected.versions
 
 
@@ -134,9 +170,7 @@ def named(disk: Disk, root: str = ROOT) -> set[str]:
     for name in disk.list(f"{root}/manifests"):
         entry = decode_entry(disk.read(f"{root}/manifests/{name}"), int(name[:8]), name)
         if isinstance(entry, Manifest):
-            found |= {
-                f"{root}/{table.file}" for op in entry.operators.values() for table in op.tables.values()
-            }
+            found |= {f"{root}/{file.file}" for file in state_files(entry)}
     return found
 
 
@@ -187,32 +221,85 @@ def test_a_manifest_says_what_is_in_its_files(place):
     disk, root = place
     store = start(disk, "a1", root)
     manifest = store.write(2, capture(2))
-    slots = manifest.operators["aggregate/../1"].tables["slots"]
+    entry = manifest.operators["aggregate/../1"]
+    first, slots = entry.tables["slots"]
     data = disk.read(f"{root}/{slots.file}")
-    assert slots.file == "data/a1/00000002/0000-aggregate____1-slots.arrow"
+    assert first.file == "data/a1/00000002/0000-aggregate____1-slots.arrow"
+    assert slots.file == "data/a1/00000002/0001-aggregate____1-slots.arrow"
     assert (slots.rows, slots.key_groups, slots.length) == (3, (2, 127), len(data))
     assert slots.sha256 == hashlib.sha256(data).hexdigest()
     assert "key: string" in slots.schema
-    assert manifest.operators["aggregate/../1"].tables["fixed"].key_groups is None
+    assert (entry.tables["fixed"][0].key_groups, entry.tables["none"]) == (None, [])
+    assert (entry.values, entry.counters) == ({"word": "x"}, {"late": 2})
 
 
-def test_a_table_that_did_not_change_is_named_again_and_not_written(place):
+def test_a_segment_of_the_last_checkpoint_is_named_again_neither_made_nor_written(place, monkeypatch):
     disk, root = place
     store = start(disk, "a1", root)
-    first = store.write(2, capture(2)).operators["aggregate/../1"].tables
-    second = store.write(3, capture(3)).operators["aggregate/../1"].tables
-    assert second["fixed"] == first["fixed"]
-    assert second["slots"].file != first["slots"].file
-    assert disk.list(f"{root}/data/a1/00000003") == ["0000-aggregate____1-slots.arrow"]
+    made: list[int] = []
+    encoded: list[pa.Table] = []
+    monkeypatch.setattr(files_module, "encode_table", lambda t: encoded.append(t) or encode_table(t))
+    old, new = (Segment(lambda n=n: made.append(n) or part(n)) for n in (1, 2))
+
+    def table(number: int, *segments: Segment) -> list[StateFile]:
+        states = {"op": OperatorState({"t": segments})}
+        return store.write(number, Capture({}, None, states, {"op": None})).operators["op"].tables["t"]
+
+    first = table(2, old)
+    second = table(3, old, new)
+    assert second[0] == first[0]
+    assert disk.list(f"{root}/data/a1/00000003") == ["0000-op-t.arrow"]
+    assert table(4, new, old) == [second[1], first[0]]
+    assert disk.list(f"{root}/data/a1/00000004") == []
+    assert (made, encoded) == ([1, 2], [part(1), part(2)])
+    assert (old.table(), new.table()) == (part(1), part(2))  # read back from their files
 
 
-def test_a_table_whose_file_was_lost_is_written_again(sim):
+def test_a_segment_that_was_left_out_once_is_written_anew(sim):
+    """Retention may have removed its file: only what the last checkpoint names is sure to be there."""
+    store = start(sim, "a1", keep=1)
+    segment = Segment.of(part(1))
+    files = []
+    for number in (2, 3, 4):
+        segments = [] if number == 3 else [segment]
+        states = {"op": OperatorState({"t": segments})}
+        files.append(store.write(number, Capture({}, None, states, {"op": None})))
+    assert [file.file for file in state_files(files[2])] == ["data/a1/00000004/0000-op-t.arrow"]
+
+
+@pytest.mark.parametrize("change", ["removed", "cut"])
+def test_a_file_that_is_named_again_but_gone_ends_the_job(sim, change):
     store = start(sim, "a1")
-    first = store.write(2, capture(2)).operators["aggregate/../1"].tables["fixed"]
-    sim.remove(f"{ROOT}/{first.file}")
-    second = store.write(3, capture(3))
-    assert second.operators["aggregate/../1"].tables["fixed"].file != first.file
-    check_whole(store, second)
+    (file, *_) = write(store).operators["aggregate/../1"].tables["fixed"]
+    if change == "removed":
+        sim.remove(f"{ROOT}/{file.file}")
+    else:
+        cut(sim, f"{ROOT}/{file.file}")
+    with pytest.raises(StateError, match=r"was removed or changed while the job ran") as caught:
+        write(store)
+    assert file.file in str(caught.value)
+    assert sim.list(f"{ROOT}/manifests") == ["00000001.json", "00000002.json"]
+
+
+def test_a_segment_read_back_from_a_damaged_file_is_refused(sim):
+    store = start(sim, "a1")
+    (file, *_) = write(store).operators["aggregate/../1"].tables["fixed"]
+    flip(sim, f"{ROOT}/{file.file}")
+    with pytest.raises(StateError, match="SHA-256"):
+        OPERATORS[store].fixed.table()
+
+
+def test_an_error_while_a_segment_is_made_names_the_operator(sim):
+    def fail() -> pa.Table:
+        raise ValueError("no rows for you")
+
+    store = start(sim, "a1")
+    states = {"op": OperatorState({"t": [Segment(fail)]})}
+    with pytest.raises(ValueError, match="no rows for you") as caught:
+        store.write(2, Capture({}, None, states, {"op": None}))
+    assert caught.value.__notes__ == ["writing the state of operator 'op'"]
+    with pytest.raises(StateError, match="start the job again"):
+        write(store)
 
 
 def test_a_job_without_state_keeps_its_positions(place):
@@ -253,6 +340,12 @@ def test_what_json_would_change_is_refused_with_its_place(sim):
         "position": replace(capture(2), positions={"bids": {"0": (1, 2)}}),
         "watermarks": replace(capture(2), watermarks=float("nan")),
         "values": replace(capture(2), operators={"op": OperatorState({}, {"x": {1: 2}})}, versions={"op": 1}),
+        "counters": replace(
+            capture(2), operators={"op": OperatorState(counters={"x": True})}, versions={"op": 1}
+        ),
+        "large counters": replace(
+            capture(2), operators={"op": OperatorState(counters={"x": 2**63})}, versions={"op": 1}
+        ),
         "version": replace(capture(2), versions={"aggregate/../1": ("10s",)}),
         "prepared": replace(capture(2), prepared={"hot": b"bytes"}),
     }
@@ -501,16 +594,21 @@ def edit(disk: SimDisk, number: int, **fields) -> None:
     entry = decode_entry(disk.read(entry_file(number)), number, "")
     body = {**msgspec.to_builtins(entry), **fields}
     raw = json.dumps(body).encode()
-    envelope = b'{"format":1,"sha256":"%s","body":%s}' % (hashlib.sha256(raw).hexdigest().encode(), raw)
+    envelope = b'{"format":2,"sha256":"%s","body":%s}' % (hashlib.sha256(raw).hexdigest().encode(), raw)
     overwrite(disk, entry_file(number), envelope)
 
 
-def edit_file(disk: SimDisk, **fields) -> None:
-    """Change what the newest manifest says of its state file."""
+def edit_operator(disk: SimDisk, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change what the newest manifest says of its operator."""
     entry = decode_entry(disk.read(entry_file(4)), 4, "")
     operators = msgspec.to_builtins(entry.operators)
-    operators["aggregate/../1"]["tables"]["slots"].update(fields)
+    change(operators["aggregate/../1"])
     edit(disk, 4, operators=operators)
+
+
+def edit_file(disk: SimDisk, **fields) -> None:
+    """Change what the newest manifest says of its newest state file."""
+    edit_operator(disk, lambda operator: operator["tables"]["slots"][-1].update(fields))
 
 
 DAMAGE = {
@@ -536,9 +634,16 @@ DAMAGE = {
     "a data file is altered": (lambda d: flip(d, data_file(4), 500), "SHA-256"),
     "data files are swapped": (lambda d: swap(d, data_file(3), data_file(4)), "SHA-256"),
     "a data file that an earlier checkpoint wrote is altered": (
-        lambda d: flip(d, f"{ROOT}/data/a1/00000002/0001-aggregate____1-fixed.arrow"),
+        lambda d: flip(d, f"{ROOT}/data/a1/00000002/0002-aggregate____1-fixed.arrow"),
         "SHA-256",
     ),
+    "the older one of a table's segments is missing": (lambda d: d.remove(data_file(3)), "no such file"),
+    "the older one of a table's segments is altered": (lambda d: flip(d, data_file(3), 500), "SHA-256"),
+    "a segment is named as one table": (
+        lambda d: edit_operator(d, lambda o: o["tables"].update(slots=o["tables"]["slots"][0])),
+        "array",
+    ),
+    "a counter is no number": (lambda d: edit_operator(d, lambda o: o.update(counters={"late": "x"})), "int"),
     "the row count is wrong": (lambda d: edit_file(d, rows=4), "rows"),
 }
 
@@ -584,11 +689,15 @@ def test_a_hostile_attempt_id_is_refused():
 
 
 def test_another_format_version_is_refused_as_such():
-    def change(disk: SimDisk) -> None:
-        overwrite(disk, entry_file(5), b'{"format":2,"body":"whatever the future holds"}')
+    for version in (1, 3):  # format 1 had one file for each table
 
-    with pytest.raises(StateIncompatibleError, match="another version of streamlib"):
-        reopen(damage(change), "a3")
+        def change(disk: SimDisk, version: int = version) -> None:
+            overwrite(disk, entry_file(5), b'{"format":%d,"body":"whatever another version says"}' % version)
+
+        with pytest.raises(StateIncompatibleError, match="another version of streamlib") as caught:
+            reopen(damage(change), "a3")
+        assert f"format {version}" in str(caught.value)
+        assert "another state folder" in str(caught.value)
 
 
 def test_damage_at_a_takeover_leaves_the_live_job_alone(sim):
@@ -614,7 +723,7 @@ def test_strange_files_in_the_folder_are_left_alone():
     for _ in range(4):
         checkpoint(store)
         store.retain()
-    assert disk.list(f"{ROOT}/data/a1/00000002") == ["0001-aggregate____1-fixed.arrow", "mine.txt"]
+    assert disk.list(f"{ROOT}/data/a1/00000002") == ["mine.txt"]
     assert disk.list(f"{ROOT}/data/a1") == ["00000002", "notes"]
     assert disk.list(f"{ROOT}/data/a1/notes") == ["x"]
 
@@ -622,13 +731,12 @@ def test_strange_files_in_the_folder_are_left_alone():
 def test_names_from_data_do_not_become_paths(sim):
     store = start(sim, "a1")
     hostile = ["../../../etc/passwd", "a/b", "", ".", "..", "x" * 1000, "a\0b", "ü", "a_b", "a b"]
-    table = pa.table({"n": [1]})
-    states = {name: OperatorState({name: table}, {}) for name in hostile}
+    states = {name: OperatorState({name: [Segment.of(pa.table({"n": [1]}))]}) for name in hostile}
     store.write(2, Capture({}, None, states, dict.fromkeys(hostile)))
     store.release()
     assert all(path.startswith(f"{ROOT}/data/a1/00000002/") for path in files(sim, f"{ROOT}/data"))
     again, manifest = reopen(sim, "a2")
-    assert again.load(manifest) == states
+    assert plain(again.load(manifest)) == plain(states)
 
 
 # --------------------------------------------------------------------------- retention
@@ -645,7 +753,7 @@ def test_retention_keeps_the_last_checkpoints_all_stubs_and_what_they_name(place
     store.retain()
     assert disk.list(f"{root}/manifests") == [f"{number:08d}.json" for number in (1, 5, 6, 7)]
     assert set(files(disk, f"{root}/data")) == named(disk, root)
-    assert len(named(disk, root)) == 3  # two tables that changed, and one that is as in the first checkpoint
+    assert len(named(disk, root)) == 4  # what changed since 4, and one as it was in the first checkpoint
     checkpoint(store)
     checkpoint(store)
     store.retain()

@@ -645,7 +645,7 @@ def state_file(scene: Scene, manifest: str) -> Path:
     """The state file that a manifest names."""
     body = json.loads(Path(scene.root, "state/manifests", manifest).read_bytes())["body"]
     (operator,) = body["operators"].values()
-    return Path(scene.root, "state", operator["tables"]["slices"]["file"])
+    return Path(scene.root, "state", operator["tables"]["slices"][0]["file"])
 
 
 def victim(scene: Scene, which: str) -> Path:

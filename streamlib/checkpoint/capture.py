@@ -44,9 +44,21 @@ def check_capture(capture: Capture) -> None:
             check_plain(f"the position in partition {partition!r} of source {source!r}", position)
     for operator, state in capture.operators.items():
         check_plain(f"the values in the state of operator {operator!r}", state.values)
+        _check_counters(operator, state.counters)
         check_plain(f"the state version of operator {operator!r}", capture.versions[operator])
     for sink, value in capture.prepared.items():
         check_plain(f"what sink {sink!r} prepared", value)
+
+
+def _check_counters(operator: str, counters: Mapping[str, int]) -> None:
+    for name, count in counters.items():
+        if type(count) is not int or abs(count) >= 2**63:
+            raise TypeMismatchError(
+                f"the counter {name!r} in the state of operator {operator!r} can't be kept in a checkpoint",
+                expected="an int of at most 64 bits",
+                found=shown(count),
+                remedy="convert it with int(); other small values belong in `values`",
+            )
 
 
 def check_plain(what: str, value: Json) -> None:

@@ -1,6 +1,6 @@
 """What a manifest and a stub say, and how they are written and read.
 
-The file is JSON: `{"format": 1, "sha256": ..., "body": {...}}`. The checksum covers the exact
+The file is JSON: `{"format": 2, "sha256": ..., "body": {...}}`. The checksum covers the exact
 bytes of the body. It detects damage, not attackers: who can write the file can compute it.
 """
 
@@ -16,7 +16,7 @@ from streamlib.checkpoint.layout import ATTEMPT_PATTERN, STATE_FILE_PATTERN
 from streamlib.core.contracts import Json
 from streamlib.core.errors import CheckpointDamagedError, StateIncompatibleError
 
-FORMAT = 1
+FORMAT = 2
 """Version of everything below; a reader refuses any other."""
 MANIFEST_LIMIT = 256 * 2**20
 """Bytes; a manifest holds positions and names, a few KiB, and at most pending commits beside them."""
@@ -27,13 +27,13 @@ Attempt = Annotated[str, Meta(pattern=ATTEMPT_PATTERN)]
 
 
 class StateFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One state table on disk.
+    """One segment of a state table on disk.
 
     Attributes:
         file: path below the state folder, with `/`; maybe of an earlier checkpoint or attempt.
         length: bytes.
         sha256: of the whole file, in hex.
-        rows: rows of the table.
+        rows: rows in the file.
         schema: the table's schema as text, for people.
         key_groups: least and greatest key group in it; None where the table is not keyed or empty.
     """
@@ -47,11 +47,15 @@ class StateFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OperatorEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """State of one operator: `OperatorSpec.state_version()`, and its `OperatorState`."""
+    """State of one operator: `OperatorSpec.state_version()`, and its `OperatorState`.
+
+    A table's rows are those of its files, one after another.
+    """
 
     version: Json
     values: dict[str, Json]
-    tables: dict[str, StateFile]
+    counters: dict[str, int]
+    tables: dict[str, list[StateFile]]
 
 
 class PendingCommit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -53,6 +53,7 @@ class StateStore:
         self._attempt = check_attempt(attempt)
         self._keep = check_keep(keep)
         self._flow = ""
+        self._files = StateWriter(disk, self._layout, attempt)
         self._lock: DiskLock | None = None
         self._entries: list[Entry] = []
         self._pending: dict[str, list[PendingCommit]] = {}
@@ -128,16 +129,14 @@ class StateStore:
         Raises:
             TakenOverError: another attempt took the job; stop, and don't start again.
             TypeMismatchError: something in `capture` is not plain JSON.
-            StateError: the state folder can't be written; the checkpoint before stands.
+            StateError: the state folder can't be written, or a file of the checkpoint before is gone.
         """
         self._check_usable(number)
         self._usable = False
         check_capture(capture)
         self.check_fence()  # spares a fenced attempt the writing; the fence itself is the link below
-        last = newest_manifest(self._entries)
-        files = StateWriter(self._disk, self._layout, self._attempt, number, last)
         try:
-            operators = files.write(capture.operators, capture.versions)
+            operators = self._files.write(number, capture.operators, capture.versions)
             manifest = self._manifest(number, capture, operators)
             published = publish(self._disk, self._layout, manifest)
         except OSError as error:

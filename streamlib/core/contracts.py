@@ -18,6 +18,7 @@ import pyarrow as pa
 from streamlib.core.batch import Batch
 from streamlib.core.canonical import Value
 from streamlib.core.changes import Changelog
+from streamlib.core.segment import Segment, rows_of
 from streamlib.core.time import MAX_TIME
 
 Json = Any
@@ -58,14 +59,25 @@ Output = tuple[int, Batch]
 
 @dataclass
 class OperatorState:
-    """A snapshot: Arrow tables by name, and small JSON values by name.
+    """A snapshot: Arrow tables, small JSON values and counters, each by name.
 
-    A table with keyed rows has a column `__key_group` (int16), so that a restore with another
-    parallelism can take the groups it owns.
+    Attributes:
+        tables: each as segments that together hold its rows; a restore gets all of them, in order,
+            maybe cut differently. A table with keyed rows has a column `__key_group` (int16), so that
+            a restore with another parallelism can take the groups it owns. A segment that an
+            earlier snapshot of this machine held (the same object) costs a checkpoint nothing; a
+            table that is small or changes as a whole is one `Segment.of(table)`.
+        values: equal on all workers that share the operator, such as its watermark.
+        counters: what each worker counted; a restore gets the sum over the workers.
     """
 
-    tables: dict[str, pa.Table] = field(default_factory=dict)
+    tables: dict[str, Sequence[Segment]] = field(default_factory=dict)
     values: dict[str, Json] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+
+    def table(self, name: str) -> pa.Table | None:
+        """All rows of a table; None if it has no segments."""
+        return rows_of(self.tables.get(name, ()))
 
 
 class Operator:
@@ -102,11 +114,18 @@ class Operator:
         return MAX_TIME
 
     def snapshot(self) -> OperatorState:
-        """All state, as values that later calls do not change. Called between batches only."""
+        """All state, as values that later calls do not change. Called between batches only.
+
+        Rows wait for it: leave what is expensive (merging, encoding) to the `Segment`s, which
+        are built on another thread, and hand out again the segments that did not change.
+        """
         return OperatorState()
 
     def restore(self, state: OperatorState) -> None:
-        """Become what `snapshot` saw. Called once, before the first batch."""
+        """Become what `snapshot` saw. Called once, before the first batch.
+
+        The segments it gets are not those it handed out: the first snapshot afterwards is full.
+        """
 
     @property
     def late_rows(self) -> int:

@@ -14,6 +14,7 @@ from streamlib.core.batch import Batch, Column, as_arrow, as_numpy
 from streamlib.core.canonical import canonical
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.errors import DefinitionError, EventTimeError, UnknownColumnError
+from streamlib.core.segment import Segment
 from streamlib.core.time import MIN_TIME, Micros
 from streamlib.operators.aggregates import Aggregate
 from streamlib.operators.grouping import decoded, decoded_type
@@ -192,9 +193,10 @@ class WindowAggregateOperator(Operator):
     # ------------------------------------------------------------------ state
 
     def snapshot(self) -> OperatorState:
-        values = {"watermark": self._watermark, "late_rows": self._late_rows}
         groups = self._slices.groups()
-        return OperatorState({} if groups is None else {"slices": self._state_table(groups)}, values)
+        segments = [] if groups is None else [Segment.of(self._state_table(groups))]
+        values, counters = {"watermark": self._watermark}, {"late_rows": self._late_rows}
+        return OperatorState({"slices": segments}, values, counters)
 
     def _state_table(self, groups: Block) -> pa.Table:
         columns: dict[str, pa.Array] = {}
@@ -219,9 +221,10 @@ class WindowAggregateOperator(Operator):
 
     def restore(self, state: OperatorState) -> None:
         self._watermark = int(state.values["watermark"])
-        self._late_rows = int(state.values["late_rows"])
-        if "slices" in state.tables:
-            self._slices.restore(self._restored(state.tables["slices"]))
+        self._late_rows = state.counters["late_rows"]
+        groups = state.table("slices")
+        if groups is not None:
+            self._slices.restore(self._restored(groups))
 
     def _restored(self, table: pa.Table) -> Block:
         names = [name for name, _ in self._state_names()]
