@@ -75,7 +75,8 @@ def describe(disk: Disk, layout: Layout, attempt: str) -> str:
         holder = msgspec.json.decode(disk.read(layout.lock(attempt)), type=_Holder)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return f"attempt {attempt}"
-    return f"attempt {attempt} (process {holder.pid} on {holder.host})"
+    here = ", this process" if holder == _Holder(os.getpid(), platform.node()) else ""
+    return f"attempt {attempt} (process {holder.pid} on {holder.host}{here})"
 
 
 def used_before(attempt: str) -> DefinitionError:

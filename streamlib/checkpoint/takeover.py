@@ -66,7 +66,8 @@ def _decide(disk: Disk, layout: Layout, clock: Clock, claim: Claim, numbers: lis
             f"the job in {layout.root} is running already; nothing was changed",
             expected="no live run of the job",
             found=holder.describe(disk, layout, newest.attempt),
-            remedy="stop that run first, or start with --takeover, which makes it stop",
+            remedy="stop that run first (`job.drain()` in a notebook), or start with --takeover "
+            "(`takeover=True`), which makes it stop",
         )
     entries = [*(read_entry(disk, layout, number) for number in numbers[:-1]), newest]
     if any(entry.attempt == claim.attempt for entry in entries):

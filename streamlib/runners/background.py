@@ -85,8 +85,7 @@ class BackgroundJob:
                 self._result = self._job.run()
         except BaseException as error:  # whatever it is, whoever waits has to hear of it
             self._error = error
-        with suppress(Exception):  # a display that fails is no failure of the job
-            self._watched.ended(self.status_at_end, self._end_line())
+        self._watched.ended(self.status_at_end, self._end_line())
         self._ended.set()
 
     # ------------------------------------------------------------------ how it goes

@@ -62,8 +62,12 @@ class NotebookProgress:
         self._show(status)
 
     def _show(self, status: str) -> None:
-        if self._display is not None:
+        if self._display is None:
+            return
+        try:
             self._display.update(self._bundle(status), raw=True)
+        except Exception:  # its page went away: no reason to stop a job
+            self._display = None
 
     def _bundle(self, status: str) -> dict[str, str]:
         text = "  ".join(f"{label} {value}" for label, value in self._figures)
