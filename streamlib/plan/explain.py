@@ -95,7 +95,7 @@ def as_tree(plan: Plan) -> str:
     An operator with one reader stands right above it, one with several has them as branches, and one
     with several inputs stands below the last of them; the others point to it.
     """
-    head = f"flow {plan.flow}" + ("" if plan.guarantee is None else f" ({plan.guarantee})")
+    head = f"stream {plan.flow}" if plan.guarantee is None else f"flow {plan.flow} ({plan.guarantee})"
     return "\n".join([head, *_Tree(plan).lines()])
 
 

@@ -13,7 +13,7 @@ from streamlib.core.errors import DefinitionError, did_you_mean
 from streamlib.core.time import Duration
 from streamlib.core.where import caller
 from streamlib.plan.bind import BoundFlow, bind_flow, ordered, rewritten
-from streamlib.plan.description import describe
+from streamlib.plan.description import Plan, describe, describe_partly
 from streamlib.plan.guarantee import Guarantee, guarantee_of
 from streamlib.plan.launch import Job, JobOptions, JobResult, ProgressStyle, Until, launcher
 from streamlib.plan.node import Node, Read, Write
@@ -65,6 +65,17 @@ class Flow:
 
     def __repr__(self) -> str:
         return f"<flow {self.name!r}: {', '.join(sink.node.title for sink in self.sinks)}>"
+
+    def __str__(self) -> str:
+        """The flow as a tree; asks the sources for their schemas, as `explain` does."""
+        return rendered(self._plan(), "tree")
+
+    def _repr_svg_(self) -> str:
+        """The flow as a picture, in a notebook. What does not bind yet is drawn with its error."""
+        return rendered(self._plan(), "svg")
+
+    def _plan(self) -> Plan:
+        return describe_partly(self.name, [sink.node for sink in self.sinks])
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Flow, (self.name, *self.sinks))

@@ -9,7 +9,9 @@ from streamlib.core.canonical import fingerprint
 from streamlib.core.contracts import OperatorSpec, Sink
 from streamlib.core.errors import DefinitionError
 from streamlib.core.where import caller
+from streamlib.plan.description import describe_partly
 from streamlib.plan.node import Node, Port, Write
+from streamlib.plan.render import rendered
 
 
 class Handle:
@@ -63,6 +65,14 @@ class Handle:
         node = self.port.node
         output = node.spec.outputs[self.port.output]
         return f"<stream {node.title}{'' if output == 'out' else '.' + output} {fingerprint(self.form)}>"
+
+    def __str__(self) -> str:
+        """What is above the stream as a tree; asks the sources for their schemas."""
+        return rendered(describe_partly(self.port.node.title, [self.port.node]), "tree")
+
+    def _repr_svg_(self) -> str:
+        """What is above the stream as a picture, in a notebook, with errors where it does not bind."""
+        return rendered(describe_partly(self.port.node.title, [self.port.node]), "svg")
 
     def __bool__(self) -> bool:
         return True
