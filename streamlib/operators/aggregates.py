@@ -23,7 +23,7 @@ from streamlib.core.contracts import StreamType
 from streamlib.core.errors import ArithmeticOverflowError, DefinitionError, TypeMismatchError, shown
 from streamlib.core.expressions import Expr, bind, col
 from streamlib.core.where import caller
-from streamlib.operators.bound_aggregate import BoundAggregate, Part, StateField, Vector
+from streamlib.operators.bound_aggregate import BoundAggregate, StateField, Vector
 from streamlib.operators.grouping import Codes, decoded, decoded_type
 
 Merge = Literal["sum", "min", "max"]
@@ -68,15 +68,6 @@ class StateColumn(StateField):
                 cells[0] = ufunc.reduce(values)
             else:
                 ufunc.at(cells, codes, values)
-        return cells
-
-    def merge_ranges(self, parts: Sequence[tuple[int, Column]], count: int) -> Vector:
-        """Merge vectors that each cover neighbouring groups, from the given one on."""
-        cells, ufunc = self.empty(count), self.ufunc()
-        with np.errstate(all="ignore"):
-            for first, values in parts:
-                part = cells[first : first + len(values)]
-                ufunc(part, values, out=part)
         return cells
 
     def _scatter_arrow(self, codes: Codes, count: int, values: Column) -> pa.Array:
@@ -214,21 +205,15 @@ class BoundBuiltin(BoundAggregate):
 
     def _sums(self, found: Values, count: int) -> list[Column]:
         total = self._columns[0].scatter(found.codes, count, found.values)
-        if _ESTIMATE not in self._columns:
+        if ESTIMATE not in self._columns:
             return [total]
         values = np.asarray(found.values)
         if len(values) * _magnitude(values) < 2**63:  # no sum of these rows can leave int64
-            return [total, np.asarray(total).astype(np.float64)]
+            return [total, total]
         return [total, np.bincount(found.codes, weights=values.astype(np.float64), minlength=count)]
 
     def merge(self, states: Sequence[Column], codes: Codes, count: int) -> list[Column]:
         return [c.scatter(codes, count, s) for c, s in zip(self._columns, states, strict=True)]
-
-    def merge_ranges(self, parts: Sequence[Part], count: int) -> list[Column]:
-        return [
-            column.merge_ranges([(first, states[i]) for first, states in parts], count)
-            for i, column in enumerate(self._columns)
-        ]
 
     def finish(self, states: Sequence[Column]) -> Column:
         kind = self.aggregate.kind
@@ -238,14 +223,15 @@ class BoundBuiltin(BoundAggregate):
             return _nullable(states[0], np.asarray(states[1]) > 0, self.dtype)
         if kind == "mean":
             return _mean(states)
-        if _ESTIMATE in self._columns:
+        if ESTIMATE in self._columns and states[1] is not states[0]:
             _check_fits(self.name, np.asarray(states[0]), np.asarray(states[1]))
         if self._columns[0].vector:
             return _restore_type(states[0], self.dtype)
         return _decimal_sum(self.name, as_arrow(states[0]), self.dtype)
 
 
-_ESTIMATE = StateColumn("estimate", pa.float64(), "sum")
+ESTIMATE = StateColumn("estimate", pa.float64(), "sum")
+"""A sum beside the exact one. While no part of that can wrap, the estimate is that very vector."""
 
 
 def _layout(
@@ -268,11 +254,11 @@ def _sum_layout(
     aggregate: BuiltinAggregate, dtype: pa.DataType
 ) -> tuple[tuple[StateColumn, ...], pa.DataType]:
     if pa.types.is_integer(dtype) or pa.types.is_boolean(dtype):
-        return (StateColumn("sum", pa.int64(), "sum"), _ESTIMATE), pa.int64()
+        return (StateColumn("sum", pa.int64(), "sum"), ESTIMATE), pa.int64()
     if pa.types.is_floating(dtype):
         return (StateColumn("sum", pa.float64(), "sum"),), pa.float64()
     if pa.types.is_duration(dtype) and aggregate.kind == "sum":
-        return (StateColumn("sum", pa.int64(), "sum"), _ESTIMATE), dtype
+        return (StateColumn("sum", pa.int64(), "sum"), ESTIMATE), dtype
     if pa.types.is_decimal(dtype):
         # 76 digits hold any sum of values of 38, and of more while there are fewer than 10^38 of them
         result = (pa.decimal256 if dtype.bit_width > 128 else pa.decimal128)(_digits(dtype), dtype.scale)

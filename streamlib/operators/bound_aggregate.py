@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.core.batch import Batch, Column
+from streamlib.core.batch import Batch, Column, as_arrow, numpy_type
 from streamlib.operators.grouping import Codes
 
 Vector = npt.NDArray[Any]
-Part = tuple[int, Sequence[Column]]
-"""State columns of neighbouring groups, and the number of the first."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,12 @@ class StateField:
     def loaded(self, array: pa.Array) -> Column:
         """The column as it is kept, from an array of `dtype`."""
         return np.asarray(array.to_numpy(zero_copy_only=False)) if self.vector else array
+
+    def stored(self, column: Column) -> pa.Array:
+        """The reverse of `loaded`. Integers that stand for floats are rounded."""
+        if isinstance(column, np.ndarray) and pa.types.is_floating(self.dtype):
+            column = column.astype(numpy_type(self.dtype), copy=False)
+        return as_arrow(column, self.dtype)
 
 
 class BoundAggregate(ABC):
@@ -65,10 +69,6 @@ class BoundAggregate(ABC):
     @abstractmethod
     def merge(self, states: Sequence[Column], codes: Codes, count: int) -> list[Column]:
         """States of `count` groups from others: `codes` holds the group into which each is merged."""
-
-    @abstractmethod
-    def merge_ranges(self, parts: Sequence[Part], count: int) -> list[Column]:
-        """States of `count` groups from parts that each cover neighbouring ones; `vector` columns only."""
 
     @abstractmethod
     def finish(self, states: Sequence[Column]) -> Column:

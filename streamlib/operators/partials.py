@@ -1,8 +1,8 @@
 """Partials: aggregated rows of time slices, built a batch at a time and merged when windows fire.
 
-Two forms. `Cells` of one slice over a range of one integer key: cell `i` belongs to key `low + i`,
-merging is adding slices of arrays, nothing is hashed. A `Block` of groups for everything else: slice
-numbers and key columns beside state columns. Which one a batch gets is decided in `build`.
+Two forms. `Cells` (`cells.py`) of neighbouring slices over a range of one integer key, in which nothing
+is hashed. A `Block` of groups for everything else: slice numbers and key columns beside state columns.
+Which one a batch gets is decided in `build`.
 """
 
 from __future__ import annotations
@@ -17,24 +17,12 @@ import pyarrow as pa
 
 from streamlib.core.batch import Batch, Column, as_arrow, as_numpy, numpy_type
 from streamlib.core.time import Micros
-from streamlib.operators.aggregates import ROWS
+from streamlib.operators.aggregates import ROWS, StateColumn
 from streamlib.operators.bound_aggregate import BoundAggregate, StateField
-from streamlib.operators.grouping import direct_limit, group_rows, take_rows
+from streamlib.operators.cells import CellMerger, Cells
+from streamlib.operators.grouping import DIRECT_FACTOR, direct_limit, group_rows, take_rows
 from streamlib.state.key_groups import key_groups
-
-FEW_SLICES = 16  # cells cost some microseconds a slice; beyond this many, slices must hold enough keys
-MANY_KEYS = 256  # to be worth it
-
-
-@dataclass(frozen=True)
-class Cells:
-    """One slice, densely: the key of cell `i` is `low + i`, `states[0]` counts its rows (maybe 0)."""
-
-    low: int
-    states: tuple[Column, ...]
-
-    def __len__(self) -> int:
-        return len(self.states[0])
+from streamlib.windows.contract import Grid
 
 
 @dataclass(frozen=True)
@@ -64,8 +52,8 @@ class Block:
         return Block(numbers, keys, tuple(take_rows(s, rows) for s in self.states))
 
 
-Partial: TypeAlias = dict[int, Cells] | Block
-"""The partials of a batch: cells by slice number, or a block sorted by it."""
+Partial: TypeAlias = Cells | Block
+"""The partials of a batch: cells, or a block sorted by slice number."""
 
 
 def _slice(column: Column, start: int, stop: int) -> Column:
@@ -90,36 +78,28 @@ class PartialAggregator:
         self.columns: tuple[StateField, ...] = (ROWS, *(c for a in aggregates for c in a.state))
         ends = np.cumsum([1, *(len(a.state) for a in aggregates)]).tolist()
         self._places = list(zip(aggregates, map(slice, ends[:-1], ends[1:]), strict=True))
-        vectors = all(column.vector for column in self.columns)
-        self._may_be_dense = vectors and len(key_types) == 1 and pa.types.is_integer(key_types[0])
+        # Cells are merged column by column, which only built-in aggregates allow.
+        columnwise = tuple(c for c in self.columns if isinstance(c, StateColumn) and c.vector)
+        integers = len(key_types) == 1 and pa.types.is_integer(key_types[0])
+        self._cells = CellMerger(columnwise) if integers and len(columnwise) == len(self.columns) else None
 
     # ------------------------------------------------------------------ rows to partials
 
     def build(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> Partial:
         """The partials of the rows of a batch."""
-        key = as_numpy(keys[0]) if self._may_be_dense else None
+        key = as_numpy(keys[0]) if self._cells is not None else None
         if key is None or key.dtype == np.uint64:
             return self._build_block(batch, keys, slices)
         first, low = int(slices.min()), int(key.min())
         span, width = int(slices.max()) - first + 1, int(key.max()) - low + 1
-        worth_it = span <= FEW_SLICES or width >= MANY_KEYS
-        if not worth_it or span * width > direct_limit(batch.num_rows):
+        if span * width > direct_limit(batch.num_rows):
             return self._build_block(batch, keys, slices)
-        return self._build_cells(batch, key, low, width, slices, first, span)
-
-    def _build_cells(
-        self, batch: Batch, key: Micros, low: int, width: int, slices: Micros, first: int, span: int
-    ) -> dict[int, Cells]:
-        codes = key.astype(np.int64) - low
+        codes = key.astype(np.int64)  # a copy, on which the rest is done in place
+        codes -= low
         if span > 1:
             codes += (slices - first) * width
-        states = self._states(batch, codes, width * span)
-        found = {}
-        for i in range(span):
-            part = tuple(_slice(s, i * width, (i + 1) * width) for s in states)
-            if part[0].any():
-                found[first + i] = Cells(low, part)
-        return found
+        found = Cells(first, low, width, tuple(self._states(batch, codes, width * span)))
+        return found if len(found) <= DIRECT_FACTOR * batch.num_rows else self.block_of(found)
 
     def _build_block(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> Block:
         groups = group_rows([slices, *keys], batch.num_rows)
@@ -138,7 +118,7 @@ class PartialAggregator:
 
     def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> dict[int, Block]:
         """What each owner of key groups gets of the partials of a batch, sorted by slice number."""
-        block = partial if isinstance(partial, Block) else self._block_of_cells(partial)
+        block = partial if isinstance(partial, Block) else self.block_of(partial)
         keys = [as_arrow(k, t) for k, t in zip(block.keys, self.key_types, strict=True)]
         groups = key_groups(keys[: self._own], len(block))
         owner = owners.take(groups)
@@ -148,30 +128,28 @@ class PartialAggregator:
         parts = ((w, np.flatnonzero(owner == w)) for w in range(int(owners[-1]) + 1))
         return {w: block.renumbered(block.numbers.take(rows), rows) for w, rows in parts if len(rows)}
 
-    def _block_of_cells(self, cells: dict[int, Cells]) -> Block:
-        return self.concat([self.block_of(number, cells[number]) for number in sorted(cells)])
-
     # ------------------------------------------------------------------ partials to one
 
     def merge_cells(self, parts: Sequence[Cells]) -> Cells | None:
-        """The cells of several partials together; None if their keys lie too far apart for cells."""
-        if len(parts) == 1:
-            return parts[0]
-        low = min(p.low for p in parts)
-        width = max(p.low + len(p) for p in parts) - low
-        if width > direct_limit(sum(map(len, parts))):
-            return None
-        states: list[Column] = [ROWS.merge_ranges([(p.low - low, p.states[0]) for p in parts], width)]
-        for aggregate, place in self._places:
-            states += aggregate.merge_ranges([(p.low - low, p.states[place]) for p in parts], width)
-        return Cells(low, tuple(states))
+        """The cells of several partials together; None if they lie too far apart for cells."""
+        assert self._cells is not None
+        return self._cells.merged(parts)
 
-    def block_of(self, number: int, cells: Cells) -> Block:
-        """The same groups with a number and a key column, without empty cells."""
+    def cells_in_windows(self, parts: Sequence[Cells], windows: range, window: Grid) -> Cells | None:
+        """Cells numbered by windows, each with what its slices hold; None if they lie too far apart."""
+        assert self._cells is not None
+        return self._cells.in_windows(parts, windows, window)
+
+    def block_of(self, cells: Cells) -> Block:
+        """The same groups with numbers and a key column, without empty cells."""
         present = np.flatnonzero(cells.states[0])
-        key = (present + cells.low).astype(numpy_type(self.key_types[0]))
-        states = tuple(take_rows(s, present) for s in cells.states)
-        return Block(np.full(len(present), number, np.int64), (key,), states)
+        rows = present // cells.width
+        key = present - rows * cells.width
+        key += cells.low
+        rows += cells.first
+        taken = {id(s): s.take(present) for s in cells.states}
+        states = tuple(taken[id(s)] for s in cells.states)
+        return Block(rows, (key.astype(numpy_type(self.key_types[0]), copy=False),), states)
 
     def merge(self, blocks: Sequence[Block]) -> Block:
         """One group for each number and keys, from all groups of the blocks (at least one block)."""

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from streamlib.core.time import MAX_TIME, clamp
-from streamlib.operators.partials import Block, Cells, Partial, PartialAggregator, ordered
+from streamlib.operators.cells import Cells
+from streamlib.operators.grouping import DIRECT_MIN
+from streamlib.operators.partials import Block, Partial, PartialAggregator, ordered
 from streamlib.windows.contract import Grid
 
 MAX_PARTIALS = 32  # a slice's cells, or blocks: each as large as a batch's groups; beyond, they are merged
@@ -20,7 +22,7 @@ class SliceStore:
     def __init__(self, window: Grid, aggregator: PartialAggregator) -> None:
         self._window = window
         self._aggregator = aggregator
-        self._cells: dict[int, list[Cells]] = {}
+        self._cells: list[Cells] = []
         self._blocks: list[Block] = []
 
     def add(self, found: Partial) -> None:
@@ -28,19 +30,19 @@ class SliceStore:
         if isinstance(found, Block):
             self._add_block(found)
             return
-        for number, cells in found.items():
-            parts = self._cells.setdefault(number, [])
-            parts.append(cells)
-            if len(parts) > MAX_PARTIALS:
-                self._merge_slice(number)
+        self._cells.append(found)
+        if len(self._cells) % MAX_PARTIALS == 0:
+            self._merge_newest_cells()
 
-    def _merge_slice(self, number: int) -> None:
-        merged = self._aggregator.merge_cells(self._cells[number])
+    def _merge_newest_cells(self) -> None:
+        """Of slices that lie near each other: what lies too far apart would only waste empty cells."""
+        newest = self._cells[-MAX_PARTIALS // 2 :]
+        merged = self._aggregator.merge_cells(newest)
         if merged is not None:
-            self._cells[number] = [merged]
-            return
-        parts = [self._aggregator.block_of(number, cells) for cells in self._cells.pop(number)]
-        self._add_block(self._aggregator.merge(parts))
+            self._cells[-len(newest) :] = [merged]
+        elif sum(map(len, newest)) < len(newest) * DIRECT_MIN:  # large ones are few, whatever comes
+            del self._cells[-len(newest) :]
+            self._add_block(ordered(self._aggregator.merge([self._aggregator.block_of(c) for c in newest])))
 
     def _add_block(self, block: Block) -> None:
         """Add a block; where there are many, merge the newest, and older ones while they are no larger.
@@ -69,33 +71,37 @@ class SliceStore:
         last = min(last, self._window.windows_of(span[1]).stop - 1)
         if first > last:
             return
-        if self._window.windows_per_row() > 1:
-            self._merge_slices(self._window.slices_of(first).start, self._window.slices_of(last).stop)
         yield from self._fire(first, last)
 
-    def _merge_slices(self, start: int, stop: int) -> None:
-        """Merge each slice that several windows share once; before blocks are looked at: some become one."""
-        for number in [n for n, parts in self._cells.items() if start <= n < stop and len(parts) > 1]:
-            self._merge_slice(number)
-
     def _slice_span(self) -> tuple[int, int] | None:
-        first = [*self._cells, *(int(b.numbers[0]) for b in self._blocks)]
-        last = [*self._cells, *(int(b.numbers[-1]) for b in self._blocks)]
+        first = [*(c.first for c in self._cells), *(int(b.numbers[0]) for b in self._blocks)]
+        last = [*(c.slices.stop - 1 for c in self._cells), *(int(b.numbers[-1]) for b in self._blocks)]
         return (min(first), max(last)) if first else None
 
     def _fire(self, first: int, last: int) -> Iterator[Block]:
         due = [self._due(block, first, last) for block in self._blocks]
+        cells = [part for part in (self._due_cells(c, first, last) for c in self._cells) if part is not None]
         most = min(self._window.windows_per_row(), last - first + 1)
-        if last > first and sum(map(len, due)) * most > FIRED_GROUPS:
+        if last > first and (sum(map(len, due)) + sum(map(len, cells))) * most > FIRED_GROUPS:
             middle = (first + last) // 2
             yield from self._fire(first, middle)
             yield from self._fire(middle + 1, last)
             return
         due = [block for block in due if len(block)]
+        windows = (
+            self._aggregator.cells_in_windows(cells, range(first, last + 1), self._window) if cells else None
+        )
+        if windows is None:
+            due += map(self._aggregator.block_of, cells)
         parts = [self._in_windows(self._aggregator.concat(due), first, last)] if due else []
-        parts += self._cells_of_windows(first, last)
+        if windows is not None:
+            parts.append(self._aggregator.block_of(windows))
         if parts:
-            yield ordered(self._aggregator.merge(parts))
+            # cells of windows are one for each already, in their order
+            yield parts[0] if not due else ordered(self._aggregator.merge(parts))
+
+    def _due_cells(self, cells: Cells, first: int, last: int) -> Cells | None:
+        return cells.between(self._window.slices_of(first).start, self._window.slices_of(last).stop)
 
     def _due(self, block: Block, first: int, last: int) -> Block:
         """The part of a block that the windows `first` to `last` can need."""
@@ -107,27 +113,10 @@ class SliceStore:
         rows, windows = self._window.windows_holding(block.numbers, first, last)
         return block.renumbered(windows, rows)
 
-    def _cells_of_windows(self, first: int, last: int) -> list[Block]:
-        windows: set[int] = set()
-        for number in self._cells:
-            holding = self._window.windows_of(number)
-            windows.update(range(max(holding.start, first), min(holding.stop, last + 1)))
-        found = []
-        for window in sorted(windows):
-            parts: list[Cells] = []
-            for number in self._window.slices_of(window):
-                parts += self._cells.get(number, ())
-            merged = self._aggregator.merge_cells(parts) if parts else None
-            if merged is not None:
-                found.append(self._aggregator.block_of(window, merged))
-            else:
-                found += [self._aggregator.block_of(window, part) for part in parts]
-        return found
-
     def forget(self, slices_below: int) -> None:
         """Drop the slices with smaller numbers: all their windows have fired."""
-        for number in [n for n in self._cells if n < slices_below]:
-            del self._cells[number]
+        left = (c.between(slices_below, c.slices.stop) for c in self._cells)
+        self._cells = [c for c in left if c is not None]
         kept = []
         for block in self._blocks:
             start = _first_from(block, slices_below)
@@ -143,10 +132,7 @@ class SliceStore:
     def groups(self) -> Block | None:
         """All groups, one for each slice and keys; None if there are none."""
         parts = list(self._blocks)
-        for number, cells in self._cells.items():
-            merged = self._aggregator.merge_cells(cells)
-            some = cells if merged is None else [merged]
-            parts += [self._aggregator.block_of(number, c) for c in some]
+        parts += map(self._aggregator.block_of, self._cells)
         return self._aggregator.merge(parts) if parts else None
 
     def restore(self, groups: Block) -> None:

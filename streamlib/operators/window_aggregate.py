@@ -205,8 +205,10 @@ class WindowAggregateOperator(Operator):
             columns[name] = as_arrow(column, dtype)
         own = [columns[name] for name in self._key_names()[: len(self._stream.keys)]]
         key_group = key_groups(own, len(groups))
-        for (name, dtype), column in zip(self._state_names(), groups.states, strict=True):
-            columns[name] = as_arrow(column, dtype)
+        for (name, _), column, field in zip(
+            self._state_names(), groups.states, self._aggregator.columns, strict=True
+        ):
+            columns[name] = field.stored(column)
         return pa.table({"__key_group": key_group, "__slice": groups.numbers, **columns})
 
     def _key_names(self) -> list[str]:

@@ -1,0 +1,181 @@
+"""Cells: partials of neighbouring slices over a range of one integer key, addressed without hashing.
+
+Merging them is adding rectangles of arrays. A window is the sum of its slices, so that all windows
+that fire together are filled by a few additions a partial, however many keys there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamlib.operators.aggregates import ESTIMATE, StateColumn
+from streamlib.operators.bound_aggregate import Vector
+from streamlib.operators.grouping import direct_limit
+from streamlib.windows.contract import Grid
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cell `i` belongs to slice (or window) `first + i // width` and key `low + i % width`.
+
+    `states[0]` counts the rows of each, maybe 0. One vector may be several states: the count of an
+    aggregate is that of the rows where none is null.
+    """
+
+    first: int
+    low: int
+    width: int
+    states: tuple[Vector, ...]
+
+    def __len__(self) -> int:
+        return len(self.states[0])
+
+    @property
+    def span(self) -> int:
+        """How many slices."""
+        return len(self) // self.width
+
+    @property
+    def slices(self) -> range:
+        """Their numbers."""
+        return range(self.first, self.first + self.span)
+
+    def between(self, start: int, stop: int) -> Cells | None:
+        """What the slices `start <= n < stop` hold, as views; None if none is here.
+
+        A copy where that is less than half: a small rest must not hold the memory of all.
+        """
+        begin, end = max(start - self.first, 0), min(stop - self.first, self.span)
+        if begin >= end:
+            return None
+        if end - begin == self.span:
+            return self
+        cut = slice(begin * self.width, end * self.width)
+        few = 2 * (end - begin) < self.span
+        parts = {id(s): s[cut].copy() if few else s[cut] for s in self.states}
+        return Cells(self.first + begin, self.low, self.width, tuple(parts[id(s)] for s in self.states))
+
+
+Placing = Callable[[Cells], Iterator[tuple[slice, slice]]]
+"""Which rows of a rectangle get which slices of some cells, one pair after another."""
+
+
+class CellMerger:
+    """Merges cells column by column."""
+
+    def __init__(self, columns: Sequence[StateColumn]) -> None:
+        self._columns = tuple(columns)
+
+    def merged(self, parts: Sequence[Cells]) -> Cells | None:
+        """All parts together; None if they lie too far apart to be worth the empty cells."""
+        if len(parts) == 1:
+            return parts[0]
+        slices = range(min(p.first for p in parts), max(p.slices.stop for p in parts))
+
+        def whole(part: Cells) -> Iterator[tuple[slice, slice]]:
+            start = part.first - slices.start
+            yield slice(start, start + part.span), slice(0, part.span)
+
+        return self._rectangle(parts, slices, whole, sum(map(len, parts)))
+
+    def in_windows(self, parts: Sequence[Cells], windows: range, window: Grid) -> Cells | None:
+        """The windows `windows` (neighbours), each the merge of its slices; None as in `merged`."""
+        layout = _Layout(windows, window)
+        only = parts[0]
+        if len(parts) == 1 and layout.slices_a_window == layout.step == 1 and only.slices == windows:
+            return only
+        most = min(window.windows_per_row(), len(windows))
+        return self._rectangle(parts, windows, layout.places, most * sum(map(len, parts)))
+
+    def _rectangle(self, parts: Sequence[Cells], rows: range, placing: Placing, cells: int) -> Cells | None:
+        low = min(p.low for p in parts)
+        width = max(p.low + p.width for p in parts) - low
+        if len(rows) * width > direct_limit(cells):
+            return None
+        places = [(part, list(placing(part))) for part in parts]
+        states: list[Vector] = []
+        for i, column in enumerate(self._columns):
+            same = self._same_as(i, parts)
+            states.append(states[same] if same < i else _filled(column, i, places, len(rows), low, width))
+        return Cells(rows.start, low, width, tuple(states))
+
+    def _same_as(self, i: int, parts: Sequence[Cells]) -> int:
+        """The first column that in all parts is the same vector as column `i`, and merges alike."""
+        for j in range(i):
+            if all(p.states[j] is p.states[i] for p in parts) and self._merge_alike(j, i, parts):
+                return j
+        return i
+
+    def _merge_alike(self, j: int, i: int, parts: Sequence[Cells]) -> bool:
+        if self._columns[i] is ESTIMATE and self._columns[j] is not ESTIMATE:
+            return sum(_magnitude(p.states[j]) for p in parts) < 2**63  # so that the total can't wrap
+        return (
+            self._columns[j].dtype == self._columns[i].dtype
+            and self._columns[j].merge == self._columns[i].merge
+        )
+
+
+def _filled(
+    column: StateColumn,
+    i: int,
+    places: Sequence[tuple[Cells, list[tuple[slice, slice]]]],
+    rows: int,
+    low: int,
+    width: int,
+) -> Vector:
+    flat, ufunc = column.empty(rows * width), column.ufunc()
+    cells = flat.reshape(rows, width)
+    with np.errstate(all="ignore"):  # as in `StateColumn.scatter`
+        for part, pairs in places:
+            values = part.states[i].reshape(part.span, part.width)
+            columns = slice(part.low - low, part.low - low + part.width)
+            for target, source in pairs:
+                some = cells[target, columns]
+                ufunc(some, values[source], out=some)
+    return flat
+
+
+def _magnitude(values: Vector) -> int:
+    return max(abs(int(values.min())), abs(int(values.max())))
+
+
+class _Layout:
+    """Which slices windows hold: window `n` those from `n * step` on."""
+
+    def __init__(self, windows: range, window: Grid) -> None:
+        self.slices_a_window = len(window.slices_of(0))
+        self.step = window.slices_of(1).start - window.slices_of(0).start
+        self._windows = windows
+        self._window = window
+
+    def places(self, part: Cells) -> Iterator[tuple[slice, slice]]:
+        """By slice or by the n-th slice of all windows, whichever takes fewer steps."""
+        return self._by_slice(part) if part.span < self.slices_a_window else self._by_nth(part)
+
+    def _by_slice(self, part: Cells) -> Iterator[tuple[slice, slice]]:
+        for i, number in enumerate(part.slices):
+            holding = self._window.windows_of(number)
+            start, stop = self._clipped(holding.start, holding.stop)
+            if start < stop:
+                yield self._rows(start, stop), slice(i, i + 1)
+
+    def _by_nth(self, part: Cells) -> Iterator[tuple[slice, slice]]:
+        for nth in range(self.slices_a_window):
+            # the windows whose n-th slice is one of the part's
+            start, stop = (-(-(end - nth) // self.step) for end in (part.slices.start, part.slices.stop))
+            start, stop = self._clipped(start, stop)
+            if start < stop:
+                source = start * self.step + nth - part.first
+                yield (
+                    self._rows(start, stop),
+                    slice(source, source + (stop - start - 1) * self.step + 1, self.step),
+                )
+
+    def _clipped(self, start: int, stop: int) -> tuple[int, int]:
+        return max(start, self._windows.start), min(stop, self._windows.stop)
+
+    def _rows(self, start: int, stop: int) -> slice:
+        return slice(start - self._windows.start, stop - self._windows.start)
