@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,9 +100,7 @@ WRONG = {
 def test_windows_that_cannot_be_are_refused_when_the_flow_is_bound(name):
     answer, text = WRONG[name]
     stream = aggregated({"p": []}, Answers(answer), 1)
-    with pytest.raises(
-        UserFunctionError, match="Answers.assign returned windows that can't be used"
-    ) as caught:
+    with pytest.raises(UserFunctionError, match="assign returned windows that can't be used") as caught:
         stream.collect()
     assert text in str(caught.value)
     assert "in operator 'aggregate' (" in str(caught.value)

@@ -1,5 +1,8 @@
-"""Operators: plain factories for `toolz.pipe`, and the fluent `Stream` with the same names."""
+"""Operators: plain factories for `toolz.pipe`, the fluent `Stream`, and the contracts for your own."""
 
+from streamlib.core.batch import Batch
+from streamlib.core.contracts import Operator, OperatorSpec, OperatorState, StreamType
+from streamlib.operators.aggregate_function import AggregateFunction, Argument
 from streamlib.operators.aggregates import count, max, mean, min, sum
 from streamlib.operators.factories import (
     WindowedStream,
@@ -17,7 +20,14 @@ from streamlib.operators.factories import (
 from streamlib.operators.stream import Stream, read
 
 __all__ = [
+    "AggregateFunction",
+    "Argument",
+    "Batch",
+    "Operator",
+    "OperatorSpec",
+    "OperatorState",
     "Stream",
+    "StreamType",
     "WindowedStream",
     "aggregate",
     "count",
