@@ -145,9 +145,10 @@ def _line(step: Step, pointer: bool) -> str:
     if pointer:
         return f"→ {step.id}"
     title = step.id if len(step.inputs) > 1 else step.name or step.kind
+    if step.error is not None:  # behind long settings it would be cut away
+        return f"{title}  ! {step.error.splitlines()[0]}"
     text = f"{title}  {' '.join(step.settings.split())}".rstrip()
-    text += "".join(f"  [{mark}]" for mark in _state(step))
-    return text if step.error is None else f"{text}  ! {step.error.splitlines()[0]}"
+    return text + "".join(f"  [{mark}]" for mark in _state(step))
 
 
 def _cut(line: str) -> str:
