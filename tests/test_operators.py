@@ -401,8 +401,8 @@ def test_what_is_no_expression_condition_window_or_function_is_refused_where_it_
         rows().map(3, schema={"x": pa.int64()})
     with pytest.raises(TypeMismatchError, match="not a window"):
         rows().window("1h")
-    with pytest.raises(TypeMismatchError, match="only a windowed stream"):
-        op.aggregate(n=sl.count())(rows())
+    with pytest.raises(TypeMismatchError, match="only a stream can be aggregated"):
+        op.aggregate(n=sl.count())("rows")
     with pytest.raises(DefinitionError, match="named aggregates"):
         rows().window(windows.tumbling(9)).aggregate()
     with pytest.raises(DefinitionError, match="an aggregate takes a column"):

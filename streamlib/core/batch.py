@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.core.changes import Changes, kept
+from streamlib.core.changes import CHANGE_COLUMN, Changes, kept
 from streamlib.core.time import Micros
 
 Column: TypeAlias = pa.Array | npt.NDArray[Any]
@@ -89,6 +89,11 @@ class Batch:
         if not arrays:
             return pa.RecordBatch.from_struct_array(pa.array([{}] * self.num_rows, pa.struct([])))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def to_sink(self) -> pa.RecordBatch:
+        """The rows as a sink gets them: of a changelog with the last column `__change__`."""
+        rows = self.to_arrow()
+        return rows if self.changes is None else rows.append_column(CHANGE_COLUMN, pa.array(self.changes))
 
     def column(self, name: str) -> Column:
         """The column called `name`; the plan has checked that it exists."""

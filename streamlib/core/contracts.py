@@ -294,6 +294,9 @@ class Counted(Protocol):
 
 Delivery = Literal["staged", "write_ahead", "idempotent", "at_least_once"]
 
+Takes = Literal["retract", "upsert"]
+"""Which changelogs a sink takes: any, taking rows back by their values, or those with an identity."""
+
 
 @dataclass(frozen=True)
 class SinkContext:
@@ -305,6 +308,8 @@ class SinkContext:
         attempt: id of this run of the job; no two share one.
         schema: columns of the rows that will come.
         disk: where files go.
+        changes: where the rows are changes, what names a row; None where they are appended. Rows of
+            a changelog have one more column, the last, `__change__` (int8, see `core/changes.py`).
     """
 
     job: str
@@ -312,6 +317,7 @@ class SinkContext:
     attempt: str
     schema: pa.Schema
     disk: Disk
+    changes: Changelog | None = None
 
 
 @runtime_checkable
@@ -369,6 +375,19 @@ class Sink(Protocol):
     def open(self, context: SinkContext) -> SinkWriter:
         """Check that the sink can be written, and return its writer."""
         ...
+
+
+@runtime_checkable
+class TakesChanges(Protocol):
+    """Optional ability of a `Sink`: it takes changelogs. Without it a flow that sends one is refused.
+
+    `retract`: any changelog. The rows are +I, -U, +U, -D; without identity a row is taken back by its
+    values. `upsert`: changelogs with identity; then +I and +U put a row in the place of the one with
+    the same identity, -D removes it, and -U needs no attention.
+    """
+
+    @property
+    def takes(self) -> Takes: ...
 
 
 # --------------------------------------------------------------------------- the world outside

@@ -40,6 +40,10 @@ class AggregateFunction(Aggregate, ABC):
     added. What a method gets may be read only, except for `state` in `add`, `merge` and `retract`, which
     they change in place, or by putting new columns into it.
 
+    Over a changelog an aggregate has to take rows back as well: by an optional method
+    `retract(state, codes, *values)`, like `add`. Its `state` may be that of no rows, so that it goes
+    below it: what comes of it takes the rows away from the states into which it is merged.
+
     After the `AggregateFunction` of Flink, whose accumulators are columns here.
 
     >>> import numpy as np, pyarrow as pa

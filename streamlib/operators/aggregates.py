@@ -189,6 +189,8 @@ class BoundBuiltin(BoundAggregate):
         self._bound = None if aggregate.argument is None else bind(aggregate.argument, stream)
         self.argument_type = None if self._bound is None else decoded_type(self._bound.dtype)
         self._columns, self.dtype = _layout(aggregate, self.argument_type)
+        if stream.changes is not None:
+            self._columns = _retractable(name, aggregate, self._columns)
         self.state = self._columns
 
     def partial(self, batch: Batch, codes: Codes, count: int, rows: Vector) -> list[Column]:
@@ -204,6 +206,8 @@ class BoundBuiltin(BoundAggregate):
         return [*sums, valid] if self.aggregate.kind == "mean" else sums
 
     def _sums(self, found: Values, count: int) -> list[Column]:
+        if _NOT_FINITE[0] in self._columns:
+            return self._finite_sums(found, count)
         total = self._columns[0].scatter(found.codes, count, found.values)
         if ESTIMATE not in self._columns:
             return [total]
@@ -215,8 +219,26 @@ class BoundBuiltin(BoundAggregate):
     def merge(self, states: Sequence[Column], codes: Codes, count: int) -> list[Column]:
         return [c.scatter(codes, count, s) for c, s in zip(self._columns, states, strict=True)]
 
+    def retracting(self, batch: Batch, codes: Codes, count: int, rows: Vector) -> list[Column]:
+        states = self.partial(batch, codes, count, rows)
+        return [-s if isinstance(s, np.ndarray) else pc.negate(s) for s in states]
+
+    def _finite_sums(self, found: Values, count: int) -> list[Column]:
+        """The sum of the finite values, and how many others there are: infinity can't be taken away."""
+        values = np.asarray(found.values).astype(np.float64)
+        finite = np.isfinite(values)
+        if finite.all():
+            none = np.zeros(count, np.int64)
+            return [self._columns[0].scatter(found.codes, count, values), none, none, none]
+        sums = self._columns[0].scatter(found.codes[finite], count, values[finite])
+        others = (np.isnan(values), values == np.inf, values == -np.inf)
+        return [sums, *(np.bincount(found.codes[mask], minlength=count) for mask in others)]
+
     def finish(self, states: Sequence[Column]) -> Column:
         kind = self.aggregate.kind
+        if _NOT_FINITE[0] in self._columns:
+            at = len(_NOT_FINITE) + 1
+            states = [_with_not_finite(states[:at]), *states[at:]]
         if kind == "count":
             return states[0]
         if kind in ("min", "max"):
@@ -232,6 +254,31 @@ class BoundBuiltin(BoundAggregate):
 
 ESTIMATE = StateColumn("estimate", pa.float64(), "sum")
 """A sum beside the exact one. While no part of that can wrap, the estimate is that very vector."""
+_NOT_FINITE = tuple(StateColumn(name, pa.int64(), "sum") for name in ("nan", "infinite", "negative"))
+"""Beside the sum of floats that can be taken back: how many NaNs and infinities are among them."""
+
+
+def _retractable(
+    name: str, aggregate: BuiltinAggregate, state: tuple[StateColumn, ...]
+) -> tuple[StateColumn, ...]:
+    """The state columns over a changelog: all of them sums, so that rows can be taken back."""
+    if any(column.merge != "sum" for column in state):
+        raise DefinitionError(
+            f"{name}={aggregate!r} can't take rows back, and its input is a changelog",
+            expected="an append-only stream, or aggregates that retract: count, sum, mean",
+            found=f"{aggregate.kind} over rows that may be updated or deleted",
+            remedy="make the window above it append-only with `.final_only()`, or aggregate its input",
+        )
+    if state[0].dtype != pa.float64():
+        return state
+    return (state[0], *_NOT_FINITE, *state[1:])
+
+
+def _with_not_finite(states: Sequence[Column]) -> Column:
+    total, nan, infinite, negative = (np.asarray(s) for s in states)
+    both = (infinite > 0) & (negative > 0)
+    values = np.where(infinite > 0, np.inf, np.where(negative > 0, -np.inf, total))
+    return np.where((nan > 0) | both, np.nan, values)
 
 
 def _layout(

@@ -73,3 +73,10 @@ class BoundAggregate(ABC):
     @abstractmethod
     def finish(self, states: Sequence[Column]) -> Column:
         """The result column of groups whose state columns are `states`."""
+
+    def retracting(self, batch: Batch, codes: Codes, count: int, rows: Vector) -> list[Column]:
+        """As `partial`, but states that take the rows away from those into which they are merged.
+
+        Called over changelogs only: an aggregate without such states refuses to be bound to one.
+        """
+        raise NotImplementedError

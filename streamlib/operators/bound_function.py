@@ -15,7 +15,7 @@ from streamlib.core.batch import Batch, Column, as_arrow, as_numpy, numpy_type
 from streamlib.core.contracts import StreamType
 from streamlib.core.errors import DefinitionError, StreamlibError, UserFunctionError, shown
 from streamlib.core.expressions import Bound, Expr, bind, col
-from streamlib.operators.bound_aggregate import BoundAggregate, Part, StateField, Vector
+from streamlib.operators.bound_aggregate import BoundAggregate, StateField, Vector
 from streamlib.operators.grouping import Codes, decoded, decoded_type
 
 
@@ -47,6 +47,14 @@ class BoundFunction(BoundAggregate):
         self.dtype = self._functions.result_type(*types)
         if not isinstance(self.dtype, pa.DataType):
             raise self._wrong("result_type", "a pyarrow type", shown(self.dtype))
+        if stream.changes is not None and not hasattr(functions, "retract"):
+            raise DefinitionError(
+                f"{self._class} can't take rows back, and its input is a changelog",
+                expected="an append-only stream, or an aggregate with a method `retract`",
+                found=f"{name}={functions!r} without one",
+                remedy="add `retract(state, codes, *values)`, or make the window above it append-only "
+                "with `.final_only()`",
+            )
 
     # ------------------------------------------------------------------ at bind time
 
@@ -85,22 +93,23 @@ class BoundFunction(BoundAggregate):
     # ------------------------------------------------------------------ rows and states
 
     def partial(self, batch: Batch, codes: Codes, count: int, rows: Vector) -> list[Column]:
+        return self._rows_into("add", batch, codes, count)
+
+    def retracting(self, batch: Batch, codes: Codes, count: int, rows: Vector) -> list[Column]:
+        return self._rows_into("retract", batch, codes, count)
+
+    def _rows_into(self, method: str, batch: Batch, codes: Codes, count: int) -> list[Column]:
+        """What `add` or `retract` makes of the state without rows."""
         columns = [argument.evaluate(batch) for argument in self._arguments]
         codes, values = _complete(columns, codes)
         state = self._create(count)
-        with self._calling("add", f"{len(codes)} rows of {count} groups"):
-            self._returned_nothing("add", self._functions.add(state, codes, *values))
-        return self._checked("add", state, count)
+        with self._calling(method, f"{len(codes)} rows of {count} groups"):
+            self._returned_nothing(method, getattr(self._functions, method)(state, codes, *values))
+        return self._checked(method, state, count)
 
     def merge(self, states: Sequence[Column], codes: Codes, count: int) -> list[Column]:
         state = self._create(count)
         self._merge(state, codes, states, count)
-        return self._checked("merge", state, count)
-
-    def merge_ranges(self, parts: Sequence[Part], count: int) -> list[Column]:
-        state = self._create(count)
-        for first, states in parts:
-            self._merge(state, np.arange(first, first + len(states[0])), states, count)
         return self._checked("merge", state, count)
 
     def _merge(

@@ -19,6 +19,7 @@ from streamlib.core.expressions import Expr, col
 from streamlib.core.where import caller
 from streamlib.operators.aggregates import Aggregate
 from streamlib.operators.functions import Map, MapBatches, Record
+from streamlib.operators.running_aggregate import RunningAggregate
 from streamlib.operators.stateless import Filter, KeyBy, Select, Split, Union, WithColumns
 from streamlib.operators.window_aggregate import WindowAggregate
 from streamlib.plan.stream import Handle, checked_name
@@ -135,9 +136,9 @@ class Windowing(Protocol):
 
 
 class Aggregating(Protocol):
-    """A function that makes results of windows."""
+    """A function that makes results of windows, or of all rows so far."""
 
-    def __call__(self, windowed: WindowedStream[H], /) -> H: ...
+    def __call__(self, stream: WindowedStream[H] | H, /) -> H: ...
 
 
 class Splitting(Protocol):
@@ -165,25 +166,40 @@ def window(assigner: WindowAssigner, *, name: str | None = None) -> Windowing:
 def aggregate(**aggregates: Aggregate) -> Aggregating:
     """One row per key and window: the keys, `window_start`, `window_end`, and these aggregates by name.
 
+    Of a stream without windows: one row per key (without `key_by`: one row) over all rows so far, as a
+    changelog of the keys. Each batch emits the groups that it changed: an insertion, the old and the
+    new row, or (where the input is a changelog, too) a deletion. How many updates there are depends on
+    how rows come in batches, so their rows have no event time; the table that they describe does not.
+
     A dictionary-encoded key comes out as plain values: batches bring dictionaries of their own.
+
+    Raises:
+        DefinitionError: at bind time, `min` or `max` over a changelog: they can't take rows back.
+
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> sales = sl.read(memory.source([{"item": "pen", "n": 2}, {"item": "pen", "n": 3}]), name="sales")
+    >>> sales.key_by("item").aggregate(sold=sl.sum("n")).collect().to_pylist()
+    [{'item': 'pen', 'sold': 5}]
     """
     if not aggregates or not all(isinstance(a, Aggregate) for a in aggregates.values()):
         raise DefinitionError(
-            "a window is aggregated by named aggregates",
+            "a stream is aggregated by named aggregates",
             expected='for example `aggregate(bids=sl.count(), top=sl.max("price"))`',
             found=shown(aggregates),
         ).at("aggregate", caller())
     pairs = tuple(aggregates.items())
 
-    def apply(windowed: WindowedStream[H], /) -> H:
-        if not isinstance(windowed, WindowedStream):
-            raise TypeMismatchError(
-                "only a windowed stream can be aggregated",
-                expected="a stream that was given a window",
-                found=shown(windowed),
-                remedy='put `.window(windows.tumbling("1h"))` before it',
-            ).at("aggregate", caller())
-        return windowed.stream.then(WindowAggregate(windowed.window, pairs), name=windowed.name)
+    def apply(stream: WindowedStream[H] | H, /) -> H:
+        if isinstance(stream, WindowedStream):
+            return stream.stream.then(WindowAggregate(stream.window, pairs), name=stream.name)
+        if isinstance(stream, Handle):
+            return stream.then(RunningAggregate(pairs))
+        raise TypeMismatchError(
+            "only a stream can be aggregated",
+            expected="a stream, with or without windows",
+            found=shown(stream),
+        ).at("aggregate", caller())
 
     return apply
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.core.batch import Batch, Column, as_arrow, as_numpy, numpy_type
+from streamlib.core.changes import adds
 from streamlib.core.time import Micros
 from streamlib.operators.aggregates import ROWS, StateColumn
 from streamlib.operators.bound_aggregate import BoundAggregate, StateField
@@ -73,7 +74,7 @@ class PartialAggregator:
         own: int | None = None,
     ) -> None:
         self.key_types = tuple(key_types)
-        self._own = len(key_types) if own is None else own
+        self.own = len(key_types) if own is None else own
         self.aggregates = tuple(aggregates)
         self.columns: tuple[StateField, ...] = (ROWS, *(c for a in aggregates for c in a.state))
         ends = np.cumsum([1, *(len(a.state) for a in aggregates)]).tolist()
@@ -86,7 +87,9 @@ class PartialAggregator:
     # ------------------------------------------------------------------ rows to partials
 
     def build(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> Partial:
-        """The partials of the rows of a batch."""
+        """The partials of the rows of a batch; rows that left the table of a changelog are taken back."""
+        if batch.changes is not None:
+            return self._build_changes(batch, keys, slices, adds(batch.changes))
         key = as_numpy(keys[0]) if self._cells is not None else None
         if key is None or key.dtype == np.uint64:
             return self._build_block(batch, keys, slices)
@@ -107,6 +110,26 @@ class PartialAggregator:
         found = tuple(take_rows(key, groups.first) for key in keys)
         return ordered(Block(slices.take(groups.first), found, tuple(states)))
 
+    def _build_changes(
+        self, batch: Batch, keys: Sequence[Column], slices: Micros, added: npt.NDArray[np.bool_]
+    ) -> Block:
+        """Also groups whose rows come to zero: of an update the values differ."""
+        groups = group_rows([slices, *keys], batch.num_rows)
+        states = self._states(batch.take(np.flatnonzero(added)), groups.codes[added], groups.count)
+        if not added.all():
+            gone = batch.take(np.flatnonzero(~added))
+            taken = self._retracting(gone, groups.codes[~added], groups.count)
+            states = self._together(states, taken, groups.count)
+        found = tuple(take_rows(key, groups.first) for key in keys)
+        return ordered(Block(slices.take(groups.first), found, tuple(states)))
+
+    def _retracting(self, batch: Batch, codes: Micros, count: int) -> list[Column]:
+        rows = np.bincount(codes, minlength=count)
+        states: list[Column] = [-rows]
+        for aggregate in self.aggregates:
+            states += aggregate.retracting(batch, codes, count, rows)
+        return states
+
     def _states(self, batch: Batch, codes: Micros, count: int) -> list[Column]:
         rows = np.bincount(codes, minlength=count)
         states: list[Column] = [rows]
@@ -120,7 +143,7 @@ class PartialAggregator:
         """What each owner of key groups gets of the partials of a batch, sorted by slice number."""
         block = partial if isinstance(partial, Block) else self.block_of(partial)
         keys = [as_arrow(k, t) for k, t in zip(block.keys, self.key_types, strict=True)]
-        groups = key_groups(keys[: self._own], len(block))
+        groups = key_groups(keys[: self.own], len(block))
         owner = owners.take(groups)
         first = int(owner[0])
         if (owner == first).all():
@@ -163,6 +186,24 @@ class PartialAggregator:
         keys = tuple(take_rows(k, groups.first) for k in block.keys)
         return Block(block.numbers.take(groups.first), keys, tuple(states))
 
+    def merge_into(self, known: Block, more: Block) -> Block:
+        """The groups of `more`, of which the first ones are the groups of `known`, each with its states."""
+        return Block(more.numbers, more.keys, tuple(self._together(known.states, more.states, len(more))))
+
+    def _together(self, some: Sequence[Column], all_: Sequence[Column], count: int) -> list[Column]:
+        """The states of `count` groups, merged with other states of the first of them."""
+        states: list[Column] = [_merged(ROWS, some[0], all_[0])]
+        codes = np.concatenate([np.arange(len(some[0])), np.arange(count)])
+        for aggregate, place in self._places:
+            columns = [c for c in aggregate.state if isinstance(c, StateColumn) and c.vector]
+            if len(columns) == len(aggregate.state):  # as in cells: column by column
+                triples = zip(columns, some[place], all_[place], strict=True)
+                states += [_merged(c, a, b) for c, a, b in triples]
+            else:
+                pairs = zip(some[place], all_[place], aggregate.state, strict=True)
+                states += aggregate.merge([_concat([a, b], f.dtype) for a, b, f in pairs], codes, count)
+        return states
+
     def concat(self, blocks: Sequence[Block]) -> Block:
         """All groups of the blocks (at least one), one after another."""
         if len(blocks) == 1:
@@ -183,6 +224,14 @@ def ordered(block: Block) -> Block:
         return block
     order = np.argsort(numbers, kind="stable")
     return block.renumbered(numbers.take(order), order)
+
+
+def _merged(column: StateColumn, some: Column, all_: Column) -> Column:
+    found = np.array(all_, numpy_type(column.dtype))
+    head = found[: len(some)]
+    with np.errstate(all="ignore"):  # as in `StateColumn.scatter`
+        column.ufunc()(head, some, out=head)
+    return found
 
 
 def _concat(parts: Sequence[Column], dtype: pa.DataType) -> Column:

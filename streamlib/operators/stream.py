@@ -14,6 +14,7 @@ from streamlib.core.time import Duration, duration
 from streamlib.core.watermarks import WatermarkStrategy
 from streamlib.core.where import caller
 from streamlib.operators import factories as op
+from streamlib.operators.aggregates import Aggregate
 from streamlib.operators.factories import SchemaSpec, WindowedStream
 from streamlib.operators.functions import Record
 from streamlib.plan.launch import Preview, Until, launcher
@@ -62,6 +63,10 @@ class Stream(Handle):
     def window(self, assigner: WindowAssigner, *, name: str | None = None) -> WindowedStream[Self]:
         """See `operators.window`."""
         return op.window(assigner, name=name)(self)
+
+    def aggregate(self, **aggregates: Aggregate) -> Self:
+        """See `operators.aggregate`: over all rows so far. After `window`, over each window."""
+        return op.aggregate(**aggregates)(self)
 
     def late(self) -> Self:
         """Of an aggregated window: the rows that came too late for all their windows."""

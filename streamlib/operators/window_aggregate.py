@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.core.batch import Batch, Column, as_arrow, as_numpy
+from streamlib.core.batch import Batch, Column, as_numpy
 from streamlib.core.canonical import canonical
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
-from streamlib.core.errors import DefinitionError, EventTimeError, UnknownColumnError
+from streamlib.core.errors import EventTimeError
 from streamlib.core.segment import Segment
 from streamlib.core.time import MIN_TIME, Micros
 from streamlib.operators.aggregates import Aggregate
-from streamlib.operators.grouping import decoded, decoded_type
+from streamlib.operators.group_tables import GroupTables, key_fields, result_schema
+from streamlib.operators.grouping import decoded
 from streamlib.operators.partials import Block, Partial, PartialAggregator
 from streamlib.operators.slices import SliceStore
-from streamlib.state.key_groups import check_key_type, key_groups
 from streamlib.windows.assigned import check_windows, grid_of
 from streamlib.windows.contract import Placement, WindowAssigner
 
@@ -51,15 +51,9 @@ class WindowAggregate(OperatorSpec):
                 remedy="give `event_time=` (and `watermark=`) to `sl.read`",
             )
         check_windows(self.window)
-        for key in stream.keys:  # operators since `key_by` may have dropped or changed the column
-            if stream.schema.get_field_index(key) < 0:
-                raise UnknownColumnError.of(key, stream.schema.names)
-            check_key_type(key, stream.schema.field(key).type)
-        keys = [stream.schema.field(key) for key in stream.keys]
-        keys = [field.with_type(decoded_type(field.type)) for field in keys]
         results = [pa.field(name, aggregate.bind(name, stream).dtype) for name, aggregate in self.aggregates]
-        out = _distinct([*keys, *_BOUNDS, *results])
-        missed = _distinct([*(f for f in stream.schema if not _is_bound(f)), *_BOUNDS])
+        out = result_schema([*key_fields(stream), *_BOUNDS, *results])
+        missed = result_schema([*(f for f in stream.schema if not _is_bound(f)), *_BOUNDS])
         return (
             StreamType(out, event_time=True, keys=stream.keys),
             stream,
@@ -83,19 +77,6 @@ def _is_bound(field: pa.Field) -> bool:
     return field.with_nullable(False) in _BOUNDS
 
 
-def _distinct(fields: list[pa.Field]) -> pa.Schema:
-    names = [field.name for field in fields]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DefinitionError(
-            f"two result columns would be called {', '.join(map(repr, twice))}",
-            expected="names unlike the keys, `window_start` and `window_end`",
-            found=", ".join(names),
-            remedy="choose another name for the aggregate, or rename the column before the window",
-        )
-    return pa.schema(fields)
-
-
 class WindowAggregateOperator(Operator):
     """Judges lateness, keeps aggregated slices, and fires the windows that the watermark closes."""
 
@@ -111,6 +92,9 @@ class WindowAggregateOperator(Operator):
             own=len(keys),
         )
         self._slices = SliceStore(self._grid, self._aggregator)
+        own_start = [] if self._grid.numbers_tell_starts else ["__window_start"]
+        names = [*(f"key.{key}" for key in stream.keys), *own_start]
+        self._tables = GroupTables(names, self._aggregator, "__slice")
         self._watermark = MIN_TIME
         self._late_rows = 0
 
@@ -194,48 +178,16 @@ class WindowAggregateOperator(Operator):
 
     def snapshot(self) -> OperatorState:
         groups = self._slices.groups()
-        segments = [] if groups is None else [Segment.of(self._state_table(groups))]
+        segments = [] if groups is None else [Segment.of(self._tables.table(groups))]
         values, counters = {"watermark": self._watermark}, {"late_rows": self._late_rows}
         return OperatorState({"slices": segments}, values, counters)
-
-    def _state_table(self, groups: Block) -> pa.Table:
-        columns: dict[str, pa.Array] = {}
-        types = self._aggregator.key_types
-        for name, column, dtype in zip(self._key_names(), groups.keys, types, strict=True):
-            columns[name] = as_arrow(column, dtype)
-        own = [columns[name] for name in self._key_names()[: len(self._stream.keys)]]
-        key_group = key_groups(own, len(groups))
-        for (name, _), column, field in zip(
-            self._state_names(), groups.states, self._aggregator.columns, strict=True
-        ):
-            columns[name] = field.stored(column)
-        return pa.table({"__key_group": key_group, "__slice": groups.numbers, **columns})
-
-    def _key_names(self) -> list[str]:
-        starts = [] if self._grid.numbers_tell_starts else ["__window_start"]
-        return [*(f"key.{name}" for name in self._stream.keys), *starts]
-
-    def _state_names(self) -> list[tuple[str, pa.DataType]]:
-        names = [("rows", pa.int64())]
-        for aggregate in self._aggregator.aggregates:
-            names += [(f"result.{aggregate.name}.{c.suffix}", c.dtype) for c in aggregate.state]
-        return names
 
     def restore(self, state: OperatorState) -> None:
         self._watermark = int(state.values["watermark"])
         self._late_rows = state.counters["late_rows"]
         groups = state.table("slices")
         if groups is not None:
-            self._slices.restore(self._restored(groups))
-
-    def _restored(self, table: pa.Table) -> Block:
-        names = [name for name, _ in self._state_names()]
-        states = [
-            column.loaded(_column(table, name))
-            for name, column in zip(names, self._aggregator.columns, strict=True)
-        ]
-        keys = tuple(_column(table, name) for name in self._key_names())
-        return Block(_column(table, "__slice").to_numpy(), keys, tuple(states))
+            self._slices.restore(self._tables.block(groups))
 
 
 def _bounds(starts: Micros, ends: Micros) -> list[pa.Array]:
@@ -244,8 +196,3 @@ def _bounds(starts: Micros, ends: Micros) -> list[pa.Array]:
 
 def _decoded(column: Column) -> Column:
     return column if isinstance(column, np.ndarray) else decoded(column)
-
-
-def _column(table: pa.Table, name: str) -> pa.Array:
-    chunked = table.column(name)
-    return chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()

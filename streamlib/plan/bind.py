@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from streamlib.core.contracts import OperatorSpec, StreamType
 from streamlib.core.errors import DefinitionError, StreamlibError
+from streamlib.plan.changes import check_changes
 from streamlib.plan.node import Node, Port, Read, Write
 
 
@@ -137,6 +138,7 @@ def _output_types(node: Node, inputs: tuple[StreamType, ...]) -> tuple[StreamTyp
         return node.spec.bind(inputs)
     if isinstance(node.spec, Read):
         return (node.spec.bind(),)
+    check_changes(node.spec.sink, inputs[0])
     return ()
 
 

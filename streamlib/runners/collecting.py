@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from streamlib.connectors import memory
 from streamlib.core.batch import Batch
-from streamlib.core.contracts import Clock
+from streamlib.core.contracts import Clock, Delivery, SinkContext, SinkWriter, Takes
 from streamlib.core.errors import DefinitionError, EventTimeError, shown
 from streamlib.core.time import duration
 from streamlib.plan.bind import BoundFlow, bind_flow
 from streamlib.plan.launch import Until
 from streamlib.plan.node import Node, Write
 from streamlib.plan.stream import Handle
+from streamlib.runners.blame import blaming
 from streamlib.runners.driver import BatchSize, Driver
 from streamlib.runners.job import IDLE_WAIT
 from streamlib.runners.world import LocalWorld
 from streamlib.runtime.pipeline import Mode, Pipeline
+from streamlib.state.current_rows import final_table
 
 COLLECTED = "collect"
 """The name of the only sink where a single stream is collected."""
 
 
+@dataclass(frozen=True)
+class Collecting:
+    """The sink of a stream that is collected: it takes all streams, and is never opened."""
+
+    delivery: Delivery = "at_least_once"
+    takes: Takes = "retract"
+
+    def open(self, context: SinkContext) -> SinkWriter:
+        """Never called."""
+        raise NotImplementedError
+
+
 def only(stream: Handle) -> BoundFlow:
     """The bound flow that ends in this stream."""
-    return bind_flow(COLLECTED, [Node(Write(memory.sink()), (stream.port,), COLLECTED)])
+    return bind_flow(COLLECTED, [Node(Write(Collecting()), (stream.port,), COLLECTED)])
 
 
 class Stop:
@@ -152,9 +166,14 @@ def collect(flow: BoundFlow, n: int | None, until: Until | None) -> dict[str, pa
 
 
 def table(flow: BoundFlow, sink: str, batches: list[Batch]) -> pa.Table:
-    """Batches of one sink as a table of its schema."""
+    """What the batches of one sink come to: their rows, or of a changelog the rows that are left."""
     bound, _ = flow.writes()[sink]
-    return pa.Table.from_batches([b.to_arrow() for b in batches], bound.input_types[0].schema)
+    stream = bound.input_types[0]
+    if stream.changes is None:
+        return pa.Table.from_batches([b.to_arrow() for b in batches], stream.schema)
+    with blaming(bound.node):
+        changes = ((b.to_arrow(), b.changes) for b in batches if b.changes is not None)
+        return final_table(stream.schema, stream.changes, changes)
 
 
 def _check_ends(flow: BoundFlow, stop: Stop) -> None:

@@ -188,7 +188,7 @@ class Job:
             self._changed = True
             while self._sinks[name].full:
                 self._wait()
-            self._sinks[name].write(batch.to_arrow())
+            self._sinks[name].write(batch.to_sink())
 
     def _begin_checkpoint(self, finished: bool) -> None:
         self._last_checkpoint = self._world.clock.monotonic()
