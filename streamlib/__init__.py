@@ -7,6 +7,8 @@ decides when to call it.
 from streamlib import connectors, operators, windows
 from streamlib.core.errors import StreamlibError
 from streamlib.core.expressions import Expr, col, event_time, lit, udf, when
+from streamlib.core.secrets import Secret, secret
+from streamlib.core.settings import Settings
 from streamlib.core.watermarks import bounded_disorder, monotone
 from streamlib.operators import Stream, count, max, mean, min, read, sum
 from streamlib.plan.flow import Flow
@@ -24,6 +26,8 @@ __all__ = [
     "Job",
     "JobResult",
     "Preview",
+    "Secret",
+    "Settings",
     "Stats",
     "Stream",
     "StreamlibError",
@@ -39,6 +43,7 @@ __all__ = [
     "monotone",
     "operators",
     "read",
+    "secret",
     "sum",
     "udf",
     "when",

@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from streamlib.core.redaction import redacted
+
 VALUE_LIMIT = 120  # characters of a user's value that an error shows: one terminal line
 
 
@@ -31,11 +33,12 @@ class StreamlibError(Exception):
         operator: str | None = None,
         where: str | None = None,
     ) -> None:
+        message = redacted(message)
         super().__init__(message)
         self.message = message
-        self.expected = expected
-        self.found = found
-        self.remedy = remedy
+        self.expected = _hidden(expected)
+        self.found = _hidden(found)
+        self.remedy = _hidden(remedy)
         self.operator = operator
         self.where = where
 
@@ -65,6 +68,10 @@ class StreamlibError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.__dict__.copy()))
+
+
+def _hidden(text: str | None) -> str | None:
+    return None if text is None else redacted(text)
 
 
 def _rebuild(cls: type[StreamlibError], state: dict[str, object]) -> StreamlibError:
@@ -170,6 +177,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
 
 
 def shown(value: object) -> str:
-    """`repr(value)`, cut to one terminal line."""
-    text = repr(value)
+    """`repr(value)`, cut to one terminal line; secrets are hidden first, a part of one is still a secret."""
+    text = redacted(repr(value))
     return text if len(text) <= VALUE_LIMIT else text[: VALUE_LIMIT - 1] + "…"

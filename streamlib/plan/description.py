@@ -13,9 +13,10 @@ import msgspec
 
 from streamlib.core.contracts import KEY_GROUPS, OperatorSpec, StreamType
 from streamlib.core.errors import StreamlibError
+from streamlib.core.settings import GuaranteeLevel as Level
 from streamlib.core.time import show_duration
 from streamlib.plan.bind import BoundFlow, BoundNode, bind_partly
-from streamlib.plan.guarantee import End, Level, ends_of, guarantee_of
+from streamlib.plan.guarantee import End, ends_of, guarantee_of
 from streamlib.plan.node import Node, Read
 
 VERSION = 1

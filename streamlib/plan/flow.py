@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import pyarrow as pa
 
 from streamlib.core.canonical import fingerprint
 from streamlib.core.contracts import Sink, Source
-from streamlib.core.errors import DefinitionError, did_you_mean
+from streamlib.core.errors import DefinitionError, TypeMismatchError, did_you_mean, shown
+from streamlib.core.settings import GuaranteeLevel, ProgressStyle, Settings
 from streamlib.core.time import Duration
 from streamlib.core.where import caller
 from streamlib.plan.bind import BoundFlow, bind_flow, ordered, rewritten
 from streamlib.plan.description import Plan, describe, describe_partly
 from streamlib.plan.guarantee import Guarantee, guarantee_of
-from streamlib.plan.launch import Job, JobOptions, JobResult, ProgressStyle, Until, launcher
+from streamlib.plan.launch import Job, JobResult, Until, launcher
 from streamlib.plan.node import Node, Read, Write
 from streamlib.plan.render import PlanFormat, rendered
 from streamlib.plan.stream import Written, checked_name
@@ -27,16 +29,25 @@ class Flow:
     Args:
         name: letters, digits, `_`, `-`; it names the job's default state folder.
         sinks: what `stream.write(...)` returned, at least one.
+        settings: how its jobs are run, unless arguments, flags, the environment or a file say otherwise.
+            They take no part in equality and fingerprint: they don't change what the flow computes.
 
     Raises:
         DefinitionError: no sink, or a bad name.
     """
 
-    __slots__ = ("name", "sinks")
+    __slots__ = ("name", "settings", "sinks")
 
-    def __init__(self, name: str, *sinks: Written) -> None:
+    def __init__(self, name: str, *sinks: Written, settings: Settings | None = None) -> None:
         self.name = checked_name(name, "flow")
         self.sinks = tuple(sinks)
+        self.settings = Settings() if settings is None else settings
+        if not isinstance(self.settings, Settings):
+            raise TypeMismatchError(
+                f"the settings of flow {name!r} are no settings",
+                expected='for example sl.Settings(checkpoint_interval="1s")',
+                found=shown(settings),
+            ).at(None, caller())
         if not sinks or not all(isinstance(sink, Written) for sink in sinks):
             raise DefinitionError(
                 f"flow {name!r} needs sinks",
@@ -78,7 +89,7 @@ class Flow:
         return describe_partly(self.name, [sink.node for sink in self.sinks])
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (Flow, (self.name, *self.sinks))
+        return (_restored, (self.name, self.sinks, self.settings))
 
     # ------------------------------------------------------------------ checks
 
@@ -118,47 +129,59 @@ class Flow:
         for name, sink in (sinks or {}).items():
             node, _ = _named(nodes, name, Write)
             specs[id(node)] = Write(sink)
-        return Flow(self.name, *(Written(n) for n in rewritten([s.node for s in self.sinks], specs)))
+        ends = rewritten([sink.node for sink in self.sinks], specs)
+        return Flow(self.name, *(Written(node) for node in ends), settings=self.settings)
 
     # ------------------------------------------------------------------ runs
 
     def run(
         self,
         *,
-        state: str | None = None,
-        checkpoint_interval: Duration = "10s",
+        state: str | PathLike[str] | None = None,
+        checkpoint_interval: Duration | None = None,
+        guarantee: GuaranteeLevel | None = None,
         takeover: bool = False,
         finish: bool = False,
-        drain_timeout: Duration = "60s",
-        progress: ProgressStyle = "auto",
+        drain_timeout: Duration | None = None,
+        progress: ProgressStyle | None = None,
     ) -> JobResult:
         """Run as a streaming job, in this process, until the input ends or a signal comes.
 
         SIGTERM or Ctrl-C drains: open windows stay in the state, and the next run goes on from there.
+        What is not given here is looked for in the environment, in `streamlib.toml`, and in the flow's
+        settings (docs/settings.md).
 
         Args:
             state: folder of the job's state; a job *is* its state. Default: `.streamlib/<flow>`.
-            checkpoint_interval: time between checkpoints; output appears at checkpoints.
+            checkpoint_interval: time between checkpoints; output appears at checkpoints. Default: `10s`.
+            guarantee: the least that the flow has to promise; the job does not start if it can't.
             takeover: take the job from a process that still runs.
             finish: when stopped, close all windows and end the job for good.
-            drain_timeout: how long a stop may take.
-            progress: shown on stderr: `auto` is `live` in a terminal and `plain` elsewhere.
+            drain_timeout: how long a stop may take. Default: `60s`.
+            progress: shown on stderr: `auto` (the default) is `live` in a terminal and `plain` elsewhere.
 
         Raises:
             StreamlibError: whatever keeps the flow from starting or from going on, saying where.
         """
-        options = JobOptions(state, checkpoint_interval, takeover, finish, drain_timeout)
-        return launcher().run(self, options, progress)
+        asked = Settings(
+            state=state,
+            checkpoint_interval=checkpoint_interval,
+            guarantee=guarantee,
+            drain_timeout=drain_timeout,
+            progress=progress,
+        )
+        return launcher().run(self, asked, takeover=takeover, finish=finish)
 
     def start(
         self,
         *,
-        state: str | None = None,
-        checkpoint_interval: Duration = "10s",
+        state: str | PathLike[str] | None = None,
+        checkpoint_interval: Duration | None = None,
+        guarantee: GuaranteeLevel | None = None,
         takeover: bool = False,
         finish: bool = False,
-        drain_timeout: Duration = "60s",
-        progress: ProgressStyle = "auto",
+        drain_timeout: Duration | None = None,
+        progress: ProgressStyle | None = None,
     ) -> Job:
         """Run as a streaming job on a background thread, and return at once.
 
@@ -169,6 +192,7 @@ class Flow:
         Args:
             state: as for `run`.
             checkpoint_interval: as for `run`.
+            guarantee: as for `run`.
             takeover: as for `run`.
             finish: when drained, close all windows and end the job for good.
             drain_timeout: as for `run`.
@@ -186,19 +210,26 @@ class Flow:
         >>> job.wait("30s").rows_read, job.status
         (2, 'finished')
         """
-        options = JobOptions(state, checkpoint_interval, takeover, finish, drain_timeout)
-        return launcher().start(self, options, progress)
+        asked = Settings(
+            state=state,
+            checkpoint_interval=checkpoint_interval,
+            guarantee=guarantee,
+            drain_timeout=drain_timeout,
+            progress=progress,
+        )
+        return launcher().start(self, asked, takeover=takeover, finish=finish)
 
     def backfill(
         self,
         *,
         sources: Mapping[str, Source] | None = None,
         sinks: Mapping[str, Sink] | None = None,
-        state: str | None = None,
-        checkpoint_interval: Duration = "10s",
+        state: str | PathLike[str] | None = None,
+        checkpoint_interval: Duration | None = None,
+        guarantee: GuaranteeLevel | None = None,
         takeover: bool = False,
-        drain_timeout: Duration = "60s",
-        progress: ProgressStyle = "auto",
+        drain_timeout: Duration | None = None,
+        progress: ProgressStyle | None = None,
     ) -> JobResult:
         """Run the same graph as a batch over bounded sources: nothing is late.
 
@@ -210,12 +241,19 @@ class Flow:
             sinks: connectors in the place of the flow's, by the sinks' names.
             state: folder of the job's state.
             checkpoint_interval: as for `run`.
+            guarantee: as for `run`.
             takeover: as for `run`.
             drain_timeout: as for `run`.
             progress: as for `run`.
         """
-        options = JobOptions(state, checkpoint_interval, takeover, False, drain_timeout)
-        return launcher().backfill(self.rebind(sources=sources, sinks=sinks), options, progress)
+        asked = Settings(
+            state=state,
+            checkpoint_interval=checkpoint_interval,
+            guarantee=guarantee,
+            drain_timeout=drain_timeout,
+            progress=progress,
+        )
+        return launcher().backfill(self.rebind(sources=sources, sinks=sinks), asked, takeover=takeover)
 
     def collect(self, n: int | None = None, *, until: Until | None = None) -> Mapping[str, pa.Table]:
         """Run without a job, and return what each sink would have got: as a batch if all sources end.
@@ -229,6 +267,10 @@ class Flow:
             DefinitionError: a source has no end, and neither `n` nor `until` is given.
         """
         return launcher().collect(self, n, until)
+
+
+def _restored(name: str, sinks: tuple[Written, ...], settings: Settings) -> Flow:
+    return Flow(name, *sinks, settings=settings)
 
 
 def _named(nodes: list[Node], name: str, kind: type) -> tuple[Node, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from streamlib.core.errors import DefinitionError
+from streamlib.core.settings import GuaranteeLevel as Level
 from streamlib.plan.bind import BoundFlow
 
-Level = Literal["exactly-once", "at-least-once", "at-most-once"]
 _SOURCES: dict[str, Level] = {
     "replayable": "exactly-once",
     "acknowledging": "at-least-once",  # until a stable message id is kept in state
@@ -62,3 +63,23 @@ def guarantee_of(flow: BoundFlow) -> Guarantee:
     if end.level == "exactly-once":
         return Guarantee(end.level, None)
     return Guarantee(end.level, f"{end.role} {end.name!r}, which is {end.ability}")
+
+
+def require(flow: BoundFlow, level: Level) -> None:
+    """Raise `DefinitionError` where the flow can't promise `level`, naming the ends that keep it from it."""
+    weak = [end for end in ends_of(flow) if _RANK[end.level] < _RANK[level]]
+    if not weak:
+        return
+    found = ", ".join(f"{end.role} {end.name!r} is {end.ability}" for end in weak)
+    node = next(bound.node for bound in flow.nodes if bound.id == weak[0].name)
+    raise DefinitionError(
+        f"the flow can't give the guarantee {level!r} that was asked for",
+        expected=f"sources that are {_good(_SOURCES, level)}, sinks that are {_good(_SINKS, level)}",
+        found=f"{guarantee_of(flow).level}, because {found}",
+        remedy=f"use another {weak[0].role}, or ask for {guarantee_of(flow).level!r}",
+    ).at(weak[0].name, node.where)
+
+
+def _good(abilities: dict[str, Level], level: Level) -> str:
+    good = [ability.replace("_", "-") for ability, own in abilities.items() if _RANK[own] >= _RANK[level]]
+    return " or ".join(good)

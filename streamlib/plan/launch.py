@@ -11,10 +11,10 @@ from typing import Any, Literal, Protocol, Self
 import pyarrow as pa
 
 from streamlib.core.errors import InvariantError
+from streamlib.core.settings import GuaranteeLevel, Settings
 from streamlib.core.time import Duration
 
 Outcome = Literal["finished", "drained", "already finished"]
-ProgressStyle = Literal["auto", "live", "plain", "none"]
 Status = Literal["running", "finished", "drained", "failed"]
 Until = Duration | datetime
 """When to stop: after so much time (`"10s"`), or when the watermark has come to an instant (a `datetime`)."""
@@ -22,7 +22,7 @@ Until = Duration | datetime
 
 @dataclass(frozen=True)
 class JobOptions:
-    """How a job is run.
+    """How a job is run: what the settings came to, and what one run was asked for.
 
     Attributes:
         state: folder of the job's state. Default: `.streamlib/<flow>` (`.streamlib/<flow>.backfill`
@@ -31,6 +31,7 @@ class JobOptions:
         takeover: take the job from a process that still runs.
         finish: when stopped, close all windows and end the job for good.
         drain_timeout: how long a stop may take.
+        guarantee: the least that the flow must promise for the job to start; None: whatever it can.
     """
 
     state: str | None = None
@@ -38,6 +39,7 @@ class JobOptions:
     takeover: bool = False
     finish: bool = False
     drain_timeout: Duration = "60s"
+    guarantee: GuaranteeLevel | None = None
 
 
 @dataclass(frozen=True)
@@ -156,9 +158,9 @@ class Launcher(Protocol):
     Flows and streams are `Any` here: their modules call this one, so it can't name their types.
     """
 
-    def run(self, flow: Any, options: JobOptions, progress: ProgressStyle) -> JobResult: ...
-    def start(self, flow: Any, options: JobOptions, progress: ProgressStyle) -> Job: ...
-    def backfill(self, flow: Any, options: JobOptions, progress: ProgressStyle) -> JobResult: ...
+    def run(self, flow: Any, asked: Settings, *, takeover: bool, finish: bool) -> JobResult: ...
+    def start(self, flow: Any, asked: Settings, *, takeover: bool, finish: bool) -> Job: ...
+    def backfill(self, flow: Any, asked: Settings, *, takeover: bool) -> JobResult: ...
     def collect(self, flow: Any, n: int | None, until: Until | None) -> Mapping[str, pa.Table]: ...
     def collect_stream(self, stream: Any, n: int | None, until: Until | None) -> pa.Table: ...
     def preview(self, stream: Any, n: int, until: Until) -> Preview: ...

@@ -18,9 +18,11 @@ from streamlib.core.errors import StateError, TakenOverError
 from streamlib.core.time import duration, show_duration
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.flow import Flow
+from streamlib.plan.guarantee import require
 from streamlib.plan.launch import JobOptions, JobResult, Outcome, Stats
 from streamlib.runners.checkpointing import Checkpointer, SinkLane
 from streamlib.runners.driver import Driver
+from streamlib.runners.ends import check_secrets
 from streamlib.runners.lanes import Lane
 from streamlib.runners.recovery import check_mode, check_not_behind, finish_commits, opened, taken_over
 from streamlib.runners.stats import Progress, Silent
@@ -65,6 +67,9 @@ class Job:
         Raises whatever keeps the job from running; nothing has been read then.
         """
         bound = self.flow.bind()
+        if self.options.guarantee is not None:
+            require(bound, self.options.guarantee)
+        check_secrets(bound)
         self._driver = Driver(bound, self.mode, self._world)
         attempt = self._world.new_id()
         self._store = StateStore(self.state, self._world.disk, self._world.clock, attempt)

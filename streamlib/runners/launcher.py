@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
+from streamlib.core.settings import ProgressStyle, Setting, Settings
 from streamlib.plan.flow import Flow
 from streamlib.plan.launch import Job as PublicJob
-from streamlib.plan.launch import JobOptions, JobResult, Preview, ProgressStyle, Until
+from streamlib.plan.launch import JobOptions, JobResult, Preview, Until
 from streamlib.plan.stream import Handle
 from streamlib.runners.background import BackgroundJob
 from streamlib.runners.collecting import COLLECTED, collect, only
@@ -17,6 +18,7 @@ from streamlib.runners.job import Job, default_state
 from streamlib.runners.notebook import NotebookProgress, in_notebook
 from streamlib.runners.preview import preview
 from streamlib.runners.progress import progress_to, summary
+from streamlib.runners.settings import effective
 from streamlib.runners.signals import draining_on_signals
 from streamlib.runners.stats import Progress
 from streamlib.runners.switching import quick_switching
@@ -27,17 +29,21 @@ from streamlib.runtime.pipeline import Mode
 class LocalLauncher:
     """Runs flows in this process."""
 
-    def run(self, flow: Flow, options: JobOptions, progress: ProgressStyle) -> JobResult:
+    def run(self, flow: Flow, asked: Settings, *, takeover: bool, finish: bool) -> JobResult:
         """See `Flow.run`."""
-        return run_job(flow, "streaming", options, progress)
+        found = effective(flow, "streaming", asked, _by_call("run"))
+        return run_job(flow, "streaming", found.options(takeover=takeover, finish=finish), found["progress"])
 
-    def backfill(self, flow: Flow, options: JobOptions, progress: ProgressStyle) -> JobResult:
+    def backfill(self, flow: Flow, asked: Settings, *, takeover: bool) -> JobResult:
         """See `Flow.backfill`."""
-        return run_job(flow, "batch", options, progress)
+        found = effective(flow, "batch", asked, _by_call("backfill"))
+        return run_job(flow, "batch", found.options(takeover=takeover), found["progress"])
 
-    def start(self, flow: Flow, options: JobOptions, progress: ProgressStyle) -> PublicJob:
+    def start(self, flow: Flow, asked: Settings, *, takeover: bool, finish: bool) -> PublicJob:
         """See `Flow.start`."""
-        job = BackgroundJob(flow, options, progress_for(flow, "streaming", options, progress))
+        found = effective(flow, "streaming", asked, _by_call("start"))
+        options = found.options(takeover=takeover, finish=finish)
+        job = BackgroundJob(flow, options, progress_for(flow, "streaming", options, found["progress"]))
         job.start()
         return job
 
@@ -52,6 +58,10 @@ class LocalLauncher:
     def preview(self, stream: Handle, n: int, until: Until) -> Preview:
         """See `Stream.preview`."""
         return preview(stream, n, until)
+
+
+def _by_call(method: str) -> Callable[[Setting], str]:
+    return lambda setting: f"argument of {method}()"
 
 
 def run_job(flow: Flow, mode: Mode, options: JobOptions, progress: ProgressStyle) -> JobResult:

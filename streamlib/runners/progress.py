@@ -6,8 +6,9 @@ import shutil
 from typing import TextIO, get_args
 
 from streamlib.core.errors import DefinitionError, did_you_mean, shown
+from streamlib.core.settings import ProgressStyle
 from streamlib.core.time import MAX_TIME, MIN_TIME, SECOND, show_duration, show_instant
-from streamlib.plan.launch import JobResult, ProgressStyle, Stats, Status
+from streamlib.plan.launch import JobResult, Stats, Status
 from streamlib.runners.stats import Progress, Silent
 
 LIVE_EVERY = 0.1  # seconds: ten frames a second look alive
