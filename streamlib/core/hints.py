@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ import msgspec
 import pyarrow as pa
 
 from streamlib.core.errors import DefinitionError
+from streamlib.core.where import names_around
 
 _TYPES: dict[object, pa.DataType] = {
     bool: pa.bool_(),
@@ -92,7 +94,7 @@ class RecordClass:
 
     def _column(self, field: RecordField) -> pa.Field:
         if field.hint.dtype is None:
-            raise _no_type(field.hint.python, f"field {field.name!r} of {self.cls.__qualname__}")
+            raise _no_type(field.hint.python, f"field {field.name!r} of {self.cls.__name__}")
         return pa.field(
             field.name, field.hint.dtype, field.hint.nullable or (self.is_dict and field.optional)
         )
@@ -105,7 +107,8 @@ def is_record_class(hint: object) -> bool:
     return dataclasses.is_dataclass(hint) or typing.is_typeddict(hint) or issubclass(hint, msgspec.Struct)
 
 
-def record_class(cls: type, _above: tuple[type, ...] = ()) -> RecordClass:
+@functools.lru_cache(1024)  # hints are read once, where the class is first used: there its names are known
+def record_class(cls: type) -> RecordClass:
     """The fields of a class of records.
 
     Raises `DefinitionError` for hints that can't be resolved or mean no column.
@@ -117,20 +120,23 @@ def record_class(cls: type, _above: tuple[type, ...] = ()) -> RecordClass:
     price: double not null
     note: string
     """
-    if cls in _above:
-        raise _no_type(cls, f"{_above[-1].__qualname__}, which holds itself")
-    hints = _resolved(lambda: typing.get_type_hints(cls, include_extras=True), cls.__qualname__)
+    return _record_class(cls, ())
+
+
+def _record_class(cls: type, above: tuple[type, ...]) -> RecordClass:
+    if cls in above:
+        raise _no_type(cls, f"{above[-1].__name__}, which holds itself")
+    hints = _class_hints(cls)
+    place = cls.__name__
     fields = tuple(
-        dataclasses.replace(
-            field, hint=_hint(hints[field.name], f"{cls.__qualname__}.{field.name}", (*_above, cls))
-        )
-        for field in _fields(cls, hints)
+        dataclasses.replace(f, hint=_hint(hints[f.name], f"{place}.{f.name}", (*above, cls)))
+        for f in _fields(cls, hints)
     )
     if not fields:
         raise DefinitionError(
-            f"{cls.__qualname__} has no fields, so its objects are no records",
+            f"{cls.__name__} has no fields, so its objects are no records",
             expected="a dataclass, TypedDict or msgspec.Struct with a field for each column",
-            found=f"class {cls.__qualname__}",
+            found=f"class {cls.__name__}",
             remedy="annotate its fields: `price: float`",
         )
     return RecordClass(cls, fields)
@@ -139,7 +145,9 @@ def record_class(cls: type, _above: tuple[type, ...] = ()) -> RecordClass:
 def _fields(cls: Any, hints: Mapping[str, object]) -> list[RecordField]:
     unknown = Hint(Any, None)
     if typing.is_typeddict(cls):
-        return [RecordField(name, unknown, optional=name in cls.__optional_keys__) for name in hints]
+        return [
+            RecordField(name, unknown, optional=_left_out(cls, name, hint)) for name, hint in hints.items()
+        ]
     struct = issubclass(cls, msgspec.Struct)
     names = [f.name for f in (msgspec.structs.fields(cls) if struct else dataclasses.fields(cls))]
     taken = inspect.signature(cls).parameters
@@ -153,6 +161,12 @@ def _fields(cls: Any, hints: Mapping[str, object]) -> list[RecordField]:
         )
         for name in names
     ]
+
+
+def _left_out(cls: Any, name: str, hint: object) -> bool:
+    """Whether a TypedDict may lack the key; the class does not know where annotations are postponed."""
+    origin = get_origin(hint)
+    return origin is typing.NotRequired or (name in cls.__optional_keys__ and origin is not typing.Required)
 
 
 def hint_of(annotation: object, place: str) -> Hint:
@@ -194,9 +208,9 @@ def _plain(annotation: Any, place: str, above: tuple[type, ...]) -> Hint:
     if annotation is Decimal:
         return Hint(Decimal, None)
     if is_record_class(annotation):
-        record = record_class(annotation, above)
+        record = _record_class(annotation, above)
         types = [field.hint.dtype for field in record.fields]
-        struct = None if None in types else pa.struct(list(record.schema()))
+        struct = None if None in types else pa.struct([f.with_nullable(True) for f in record.schema()])
         return Hint(annotation, struct, record=record)
     raise _no_type(annotation, place)
 
@@ -222,16 +236,16 @@ def _no_type(annotation: object, place: str) -> DefinitionError:
     return DefinitionError(
         f"the type hint of {place} does not say which column type it is",
         expected=_KNOWN,
-        found=getattr(annotation, "__qualname__", None) or str(annotation),
+        found=getattr(annotation, "__name__", None) or str(annotation),
         remedy=remedy,
     )
 
 
-def _resolved(ask: Callable[[], Any], place: str) -> Any:
+def _class_hints(cls: type) -> dict[str, Any]:
     try:
-        return ask()
+        return typing.get_type_hints(cls, localns=names_around(cls.__module__), include_extras=True)
     except (NameError, TypeError) as cause:
-        raise unresolved(place, cause) from cause
+        raise unresolved(cls.__name__, cause) from cause
 
 
 def unresolved(place: str, cause: Exception) -> DefinitionError:
@@ -270,7 +284,7 @@ def _names_seen_by(function: Callable[..., Any]) -> dict[str, Any]:
     plain: Any = inspect.unwrap(function)
     while not hasattr(plain, "__globals__") and (inner := _inner(plain)) is not None:
         plain = inspect.unwrap(inner)
-    names = dict(getattr(plain, "__globals__", {}))
+    names = names_around(getattr(plain, "__module__", "") or "") | getattr(plain, "__globals__", {})
     code, cells = getattr(plain, "__code__", None), getattr(plain, "__closure__", None)
     if code is not None and cells:  # classes defined beside the function, inside another one
         for name, cell in zip(code.co_freevars, cells, strict=True):

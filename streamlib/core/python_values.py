@@ -36,7 +36,7 @@ def python_values(column: Column, dtype: pa.DataType) -> list[Any]:
         return column.tolist()
     array = as_arrow(column, dtype)
     if pa.types.is_dictionary(dtype):
-        words = np.array([*python_values(array.dictionary, dtype.value_type), None], object)
+        words = np.fromiter([*python_values(array.dictionary, dtype.value_type), None], object)
         codes = array.indices.fill_null(len(words) - 1) if array.null_count else array.indices
         return words.take(codes.to_numpy(zero_copy_only=False)).tolist()
     if pa.types.is_timestamp(dtype):
@@ -45,7 +45,7 @@ def python_values(column: Column, dtype: pa.DataType) -> list[Any]:
         except OverflowError as cause:
             raise _beyond_python(array) from cause
     if pa.types.is_duration(dtype):
-        return _filled(array, array.drop_null().cast(pa.duration("us"), safe=dtype.unit == "s").to_pylist())
+        return filled(array, array.drop_null().cast(pa.duration("us"), safe=dtype.unit == "s").to_pylist())
     return array.to_pylist()
 
 
@@ -54,7 +54,7 @@ def _moments(array: pa.Array) -> list[Any]:
     epoch = _EPOCH if zone else _EPOCH.replace(tzinfo=None)
     ticks = array.drop_null().view(pa.int64()).to_numpy()
     micros = ticks // 1_000 if array.type.unit == "ns" else _multiplied(ticks, array.type.unit)
-    return _filled(array, list(map(epoch.__add__, micros.view("m8[us]").tolist())))
+    return filled(array, list(map(epoch.__add__, micros.view("m8[us]").tolist())))
 
 
 def _beyond_python(array: pa.Array) -> TypeMismatchError:
@@ -74,12 +74,12 @@ def _multiplied(ticks: np.ndarray, unit: str) -> np.ndarray:
     return ticks * factor
 
 
-def _filled(array: pa.Array, present: list[Any]) -> list[Any]:
+def filled(array: pa.Array, present: list[Any]) -> list[Any]:
     """One value for each row: those of `present` in order, None where the array is null."""
     if not array.null_count:
         return present
     values = np.full(len(array), None, object)
-    values[array.is_valid().to_numpy(zero_copy_only=False)] = present
+    values[array.is_valid().to_numpy(zero_copy_only=False)] = np.fromiter(present, object, len(present))
     return values.tolist()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 _INSIDE = ("streamlib.", "toolz.")
 _INSIDE_EXACT = ("streamlib", "toolz")
@@ -18,3 +20,17 @@ def caller() -> str:
             break
         frame = frame.f_back
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+def names_around(module: str) -> dict[str, Any]:
+    """The local names of the functions of `module` that are being called, those of inner ones first.
+
+    A class that is defined inside a function is known by name nowhere else.
+    """
+    names: dict[str, Any] = {}
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == module and frame.f_locals is not frame.f_globals:
+            names = {**frame.f_locals, **names}
+        frame = frame.f_back
+    return names

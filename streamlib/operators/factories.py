@@ -18,7 +18,8 @@ from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
 from streamlib.core.expressions import Expr, col
 from streamlib.core.where import caller
 from streamlib.operators.aggregates import Aggregate
-from streamlib.operators.functions import Map, MapBatches, Record
+from streamlib.operators.functions import MapBatches
+from streamlib.operators.map_records import map_spec
 from streamlib.operators.running_aggregate import RunningAggregate
 from streamlib.operators.stateless import Filter, KeyBy, Select, Split, Union, WithColumns
 from streamlib.operators.window_aggregate import WindowAggregate
@@ -88,9 +89,47 @@ def split(condition: Expr) -> Splitting:
     return apply
 
 
-def map(function: Callable[[Record], Record], *, schema: SchemaSpec) -> Transform:
-    """One record in, one record out: `function` gets a dict and returns one with the columns of `schema`."""
-    return _then(Map(_function(function), schema_of(schema)))
+def map(function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Transform:
+    r"""One record in, one record out, by a Python function.
+
+    The type hints of `function` say what a record is. Where its parameter is hinted as a dataclass,
+    TypedDict or msgspec.Struct, it gets objects of that class (other columns are not looked at, and
+    a field with a default may lack its column), else a dict of all columns. A result of such a class
+    gives the output's columns and types; a function that returns a dict says them with `schema=`,
+    which also overrides those of the hints. Timestamps with a time zone are datetimes in UTC.
+
+    | hint | column |
+    |---|---|
+    | `bool`, `int`, `float`, `str`, `bytes` | bool, int64, float64, string, binary |
+    | `datetime`, `date`, `time`, `timedelta` | timestamp[us, UTC], date32, time64[us], duration[us] |
+    | `list[...]`, a record class | list, struct |
+    | `Annotated[Decimal, pa.decimal128(12, 2)]` | exactly that type |
+    | `... \| None` | may be null; without it a null is refused (in results: not inside structs) |
+
+    Raises:
+        DefinitionError: hints that can't be resolved, or that leave the output's columns open.
+
+    When the flow is bound, raises `UnknownColumnError` for a field without column or default and
+    `TypeMismatchError` for a column of another type. What the function raises comes through, with a
+    note on function, row and record.
+
+    >>> from dataclasses import dataclass
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> @dataclass
+    ... class Sale:
+    ...     item: str
+    ...     price: int
+    >>> @dataclass
+    ... class Label:
+    ...     text: str
+    >>> def label(sale: Sale) -> Label:
+    ...     return Label(f"{sale.item}: {sale.price}")
+    >>> sales = sl.read(memory.source([{"item": "pen", "price": 3, "shop": 7}]), name="sales")
+    >>> sales.map(label).collect().to_pylist()
+    [{'text': 'pen: 3'}]
+    """
+    return _then(map_spec(_function(function), None if schema is None else schema_of(schema)))
 
 
 def map_batches(function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Transform:

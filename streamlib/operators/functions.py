@@ -1,9 +1,9 @@
-"""The user's own Python: `map` a record at a time, `map_batches` a batch at a time."""
+"""The user's own Python a batch at a time: `map_batches`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,85 +15,10 @@ from streamlib.core.canonical import function_id, function_name
 from streamlib.core.changes import kept
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import StreamlibError, UserFunctionError, shown
-from streamlib.core.python_values import UNFIT, first_unfit, from_python
-from streamlib.operators.identity import carried, check_identity, same_columns
+from streamlib.operators.identity import after_function, check_identity, left_alone
 
 ROW = "__row__"
 """The hidden column of `map_batches`: int32, the number of the row in the batch it got."""
-
-Record = Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Map(OperatorSpec):
-    """One record in, one record out, by a Python function."""
-
-    kind: ClassVar[str] = "map"
-
-    function: Callable[[Record], Record]
-    schema: pa.Schema
-
-    def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
-        (stream,) = inputs
-        return (_kept(stream, self.schema),)
-
-    def build(self, inputs: Sequence[StreamType]) -> Operator:
-        (out,) = self.bind(inputs)
-        return _Map(self.function, self.schema, _identity(out))
-
-    def describe(self) -> str:
-        return function_name(self.function)
-
-
-class _Map(Operator):
-    def __init__(
-        self, function: Callable[[Record], Record], schema: pa.Schema, identity: tuple[str, ...]
-    ) -> None:
-        self._function = function
-        self._schema = schema
-        self._identity = identity
-
-    def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
-        records = batch.to_arrow().to_pylist()
-        mapped = [self._call(i, record) for i, record in enumerate(records)]
-        columns = [self._column(field, mapped) for field in self._schema]
-        found = batch.replaced(self._schema, columns)
-        check_identity(batch, found, self._identity, None, function_id(self._function))
-        return ((0, found),)
-
-    def _call(self, row: int, record: Record) -> Record:
-        try:
-            result = self._function(record)
-        except StreamlibError:
-            raise
-        except Exception as error:
-            error.add_note(f"while {function_id(self._function)} mapped row {row}: {shown(record)}")
-            raise
-        if not isinstance(result, Mapping) or result.keys() != set(self._schema.names):
-            raise UserFunctionError(
-                f"{function_id(self._function)} did not return a record of its schema",
-                expected=f"a dict with the keys {', '.join(self._schema.names)}",
-                found=f"{shown(result)} for row {row}: {shown(record)}",
-                remedy="return exactly the columns of `schema=`",
-            )
-        return result
-
-    def _column(self, field: pa.Field, mapped: list[Record]) -> pa.Array:
-        values = [record[field.name] for record in mapped]
-        try:
-            return from_python(values, field)
-        except UNFIT as cause:
-            raise self._mistyped(field, values, cause) from cause
-
-    def _mistyped(self, field: pa.Field, values: list[Any], cause: Exception) -> UserFunctionError:
-        row = first_unfit(values, field)
-        found = str(cause) if row is None else f"{shown(values[row])} in row {row}"
-        return UserFunctionError(
-            f"{function_id(self._function)} returned a value of another type",
-            expected=f"{field.name!r} of type {field.type}{'' if field.nullable else ', not null'}",
-            found=found,
-            remedy="convert the value, or change `schema=`",
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +32,7 @@ class MapBatches(OperatorSpec):
 
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         (stream,) = inputs
-        return (_kept(stream, self._columns(stream)),)
+        return (after_function(stream, self._columns(stream)),)
 
     def _columns(self, stream: StreamType) -> pa.Schema:
         schema = stream.schema if self.schema is None else self.schema
@@ -115,7 +40,7 @@ class MapBatches(OperatorSpec):
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         (out,) = self.bind(inputs)
-        return _MapBatches(self.function, out.schema, self._follows_rows(), _identity(out))
+        return _MapBatches(self.function, out.schema, self._follows_rows(), left_alone(out))
 
     def _follows_rows(self) -> bool:
         return self.schema is not None and ROW in self.schema.names
@@ -216,16 +141,3 @@ def _one_batch(returned: Any, function: Callable[..., Any]) -> pa.RecordBatch:
         found=shown(returned),
         remedy="return the batch at the end of the function",
     )
-
-
-def _kept(stream: StreamType, schema: pa.Schema) -> StreamType:
-    """Event time and keys go on; an operator that needs a key column notices if it is gone.
-
-    Of a changelog the identity goes on while its columns are there, of the same types.
-    """
-    return replace(stream, schema=schema, changes=carried(stream, same_columns(stream, schema)))
-
-
-def _identity(out: StreamType) -> tuple[str, ...]:
-    """The columns that a function over a changelog has to leave alone."""
-    return () if out.changes is None or out.changes.identity is None else out.changes.identity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,20 @@ def same_columns(stream: StreamType, schema: pa.Schema) -> dict[str, str]:
     """The columns that a function seems to pass on: those of the same name and type."""
     before = {field.name: field.type for field in stream.schema}
     return {field.name: field.name for field in schema if before.get(field.name) == field.type}
+
+
+def after_function(stream: StreamType, schema: pa.Schema) -> StreamType:
+    """What a stream becomes when a function of the user gives its rows other columns.
+
+    Event time and keys go on; an operator that needs a key column notices if it is gone. Of a
+    changelog the identity goes on while its columns are there, of the same types.
+    """
+    return replace(stream, schema=schema, changes=carried(stream, same_columns(stream, schema)))
+
+
+def left_alone(out: StreamType) -> tuple[str, ...]:
+    """The columns that a function over a changelog has to leave alone."""
+    return () if out.changes is None or out.changes.identity is None else out.changes.identity
 
 
 def check_identity(

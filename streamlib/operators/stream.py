@@ -16,7 +16,6 @@ from streamlib.core.where import caller
 from streamlib.operators import factories as op
 from streamlib.operators.aggregates import Aggregate
 from streamlib.operators.factories import SchemaSpec, WindowedStream
-from streamlib.operators.functions import Record
 from streamlib.plan.launch import Preview, Until, launcher
 from streamlib.plan.node import Node, Port, Read
 from streamlib.plan.stream import Handle, checked_name
@@ -44,7 +43,7 @@ class Stream(Handle):
         """See `operators.split`."""
         return op.split(condition)(self)
 
-    def map(self, function: Callable[[Record], Record], *, schema: SchemaSpec) -> Self:
+    def map(self, function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Self:
         """See `operators.map`."""
         return op.map(function, schema=schema)(self)
 
