@@ -306,6 +306,26 @@ def test_a_field_with_a_default_may_lack_its_column():
     assert mapped(b, schema={"n": pa.int64()})["n"].to_pylist() == [1, 1]
 
 
+def test_a_record_of_which_the_stream_has_no_column_is_made_for_every_row():
+    class Nothing(TypedDict):
+        nothing: NotRequired[int]
+
+    def f(bid: Nothing) -> dict:
+        return {"n": len(bid)}
+
+    assert mapped(f, schema={"n": pa.int64()})["n"].to_pylist() == [0, 0]
+
+
+def test_rows_of_large_batches_are_counted_from_the_start_of_the_batch():
+    def f(bid: BidDict) -> PricedDict:
+        return {"auction": 1, "cents": 1 // (bid["auction"] - 5000)}
+
+    table = pa.table({"auction": range(6000), "who": pa.nulls(6000, pa.string())})
+    with pytest.raises(ZeroDivisionError) as caught:
+        mapped(f, table)
+    assert "mapped row 5000: {'auction': 5000" in caught.value.__notes__[0]
+
+
 def test_a_field_that_may_be_left_out_is_null_where_it_is():
     class Loose(TypedDict):
         a: int

@@ -21,10 +21,11 @@ from streamlib.core.hints import (
     unresolved,
 )
 from streamlib.core.python_values import UNFIT, first_unfit, from_python, python_values
-from streamlib.core.record_columns import RecordReader, RecordWriter
+from streamlib.core.record_columns import RecordReader, RecordWriter, dict_maker
 from streamlib.core.where import caller
 from streamlib.operators.identity import after_function, check_identity, left_alone
 
+TOGETHER = 2_048  # records that live at a time: more, and the garbage collector walks them again and again
 _DICTS = ("dict", "Dict", "Mapping", "MutableMapping", "Record", "Any", "object")
 
 
@@ -127,11 +128,10 @@ def _output(name: str, hint: Any, gives: type | None, schema: pa.Schema | None) 
 
 
 def _dicts(batch: Batch) -> list[Any]:
-    names = batch.schema.names
-    if not names:
+    if not batch.columns:
         return [{} for _ in range(batch.num_rows)]
     lists = [python_values(c, f.type) for c, f in zip(batch.columns, batch.schema, strict=True)]
-    return [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
+    return list(map(dict_maker(tuple(batch.schema.names)), *lists))
 
 
 class _Map(Operator):
@@ -150,44 +150,54 @@ class _Map(Operator):
         self._writer = None if gives is None else RecordWriter(gives)
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
-        records = self._read(batch)
-        mapped = self._mapped(records)
-        if self._writer is None:
-            self._check_dicts(mapped, records)
-        else:
-            self._writer.check(mapped, function_id(self._function), lambda row: _place(records, row))
-        found = batch.replaced(self._schema, [self._column(field, mapped) for field in self._schema])
+        values: list[list[Any]] = [[] for _ in self._schema]
+        for start in range(0, batch.num_rows, TOGETHER):
+            mapped = self._mapped(batch.slice(start, min(start + TOGETHER, batch.num_rows)), start)
+            for field, column in zip(self._schema, values, strict=True):
+                column.extend(self._values(field.name, mapped))
+        columns = [self._column(field, column) for field, column in zip(self._schema, values, strict=True)]
+        found = batch.replaced(self._schema, columns)
         check_identity(batch, found, self._identity, None, function_id(self._function))
         return ((0, found),)
 
-    def _mapped(self, records: list[Any]) -> list[Any]:
+    def _mapped(self, rows: Batch, first: int) -> list[Any]:
+        """The results of `rows`, whose first one is row `first` of the batch; all are records."""
+        records = self._read(rows)
+
+        def place(row: int) -> str:
+            return f"row {first + row}: {shown(records[row])}"
+
         mapped: list[Any] = []
         try:
             mapped.extend(map(self._function, records))  # what came before a failure is kept
         except StreamlibError:
             raise
         except Exception as error:
-            row = len(mapped)
-            error.add_note(f"while {function_id(self._function)} mapped {_place(records, row)}")
+            error.add_note(f"while {function_id(self._function)} mapped {place(len(mapped))}")
             raise
+        if self._writer is None:
+            self._check_dicts(mapped, place)
+        else:
+            self._writer.check(mapped, function_id(self._function), place)
         return mapped
 
-    def _check_dicts(self, mapped: list[Any], records: list[Any]) -> None:
+    def _check_dicts(self, mapped: list[Any], place: Callable[[int], str]) -> None:
         keys = set(self._schema.names)
         for row, result in enumerate(mapped):
             if not isinstance(result, Mapping) or result.keys() != keys:
                 raise UserFunctionError(
                     f"{function_id(self._function)} did not return a record of its schema",
                     expected=f"a dict with the keys {', '.join(self._schema.names)}",
-                    found=f"{shown(result)} for {_place(records, row)}",
+                    found=f"{shown(result)} for {place(row)}",
                     remedy="return exactly the columns of `schema=`",
                 )
 
-    def _column(self, field: pa.Field, mapped: list[Any]) -> pa.Array:
+    def _values(self, name: str, mapped: list[Any]) -> list[Any]:
         if self._writer is None:
-            values = [record[field.name] for record in mapped]
-        else:
-            values = self._writer.values(field.name, mapped)
+            return [record[name] for record in mapped]
+        return self._writer.values(name, mapped)
+
+    def _column(self, field: pa.Field, values: list[Any]) -> pa.Array:
         try:
             return from_python(values, field)
         except UNFIT as cause:
@@ -203,7 +213,3 @@ class _Map(Operator):
             found=found,
             remedy=f"convert the value, or change {'the hint of the field' if hinted else '`schema=`'}",
         )
-
-
-def _place(records: list[Any], row: int) -> str:
-    return f"row {row}: {shown(records[row])}"
