@@ -471,9 +471,9 @@ def test_a_window_needs_a_window():
         read(ROWS).window("1h")
 
 
-def test_only_windows_are_aggregated_and_only_by_aggregates():
-    with pytest.raises(TypeMismatchError, match=r"put `.window"):
-        sl.operators.aggregate(n=sl.count())(read(ROWS))
+def test_only_streams_are_aggregated_and_only_by_aggregates():
+    with pytest.raises(TypeMismatchError, match="only a stream can be aggregated"):
+        sl.operators.aggregate(n=sl.count())(ROWS)
     with pytest.raises(DefinitionError, match="named aggregates"):
         read(ROWS).window(windows.tumbling(10)).aggregate()
     with pytest.raises(DefinitionError, match="named aggregates"):

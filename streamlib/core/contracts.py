@@ -19,7 +19,7 @@ from streamlib.core.batch import Batch
 from streamlib.core.canonical import Value
 from streamlib.core.changes import Changelog
 from streamlib.core.segment import Segment, rows_of
-from streamlib.core.time import MAX_TIME
+from streamlib.core.time import MAX_TIME, earlier
 
 Json = Any
 """A value that JSON can hold: what positions, pending commits and small state are made of."""
@@ -102,9 +102,12 @@ class Operator:
         """
         return ()
 
+    delay: int = 0
+    """By how much the output's watermark stays behind the input's, in microseconds."""
+
     def output_watermark(self, watermark: int) -> int:
-        """The promise this operator can make for its own output when its input is at `watermark`."""
-        return watermark
+        """The promise this operator makes for its own output when its input is at `watermark`."""
+        return earlier(watermark, self.delay)
 
     def deadline_after(self, watermark: int) -> int:
         """The least time above `watermark` at which a decision about a late row can change.

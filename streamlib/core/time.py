@@ -117,6 +117,20 @@ def clamp(micros: int) -> int:
     return max(MIN_TIME, min(MAX_TIME, micros))
 
 
+def earlier(instant: int, by: int) -> int:
+    """`instant - by`, saturated; the ends of time stay what they are.
+
+    >>> earlier(10, 3), earlier(MAX_TIME, 3) == MAX_TIME, earlier(MIN_TIME, 3) == MIN_TIME
+    (7, True, True)
+    """
+    return instant if instant in (MIN_TIME, MAX_TIME) else clamp(instant - by)
+
+
+def later(instant: int, by: int) -> int:
+    """`instant + by`, saturated; the ends of time stay what they are."""
+    return earlier(instant, -by)
+
+
 def add_saturating(times: Micros, delta: int) -> Micros:
     """`times + delta` without wrapping: results beyond int64 stay at its limits."""
     if delta >= 0:

@@ -16,6 +16,7 @@ from streamlib.core.batch import schema_of
 from streamlib.core.contracts import OperatorSpec
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
 from streamlib.core.expressions import Expr, col
+from streamlib.core.time import Duration, duration
 from streamlib.core.where import caller
 from streamlib.operators.aggregates import Aggregate
 from streamlib.operators.functions import MapBatches
@@ -45,12 +46,23 @@ def _then(spec: OperatorSpec, *others: Handle) -> Transform:
 class WindowedStream(Generic[H]):
     """A stream that was cut into windows; `aggregate` makes results of them."""
 
-    __slots__ = ("name", "stream", "window")
+    __slots__ = ("final", "lateness", "name", "stream", "window")
 
-    def __init__(self, stream: H, window: WindowAssigner, name: str | None) -> None:
+    def __init__(
+        self, stream: H, window: WindowAssigner, name: str | None, lateness: int = 0, final: bool = False
+    ) -> None:
         self.stream = stream
         self.window = window
         self.name = name
+        self.lateness = lateness
+        self.final = final
+
+    def final_only(self) -> WindowedStream[H]:
+        """One result per key and window, when no more rows are taken: `allowed_lateness` after its end.
+
+        The result is append-only, and its watermark stays behind by the allowed lateness.
+        """
+        return WindowedStream(self.stream, self.window, self.name, self.lateness, final=True)
 
     def aggregate(self, **aggregates: Aggregate) -> H:
         """See `operators.aggregate`."""
@@ -186,8 +198,29 @@ class Splitting(Protocol):
     def __call__(self, stream: H, /) -> tuple[H, H]: ...
 
 
-def window(assigner: WindowAssigner, *, name: str | None = None) -> Windowing:
-    """Cut the stream into windows; `aggregate` follows. `name` names the state in checkpoints."""
+def window(assigner: WindowAssigner, *, name: str | None = None, allowed_lateness: Duration = 0) -> Windowing:
+    """Cut the stream into windows; `aggregate` follows.
+
+    Args:
+        assigner: which windows, for example `windows.tumbling("1h")`.
+        name: names the state in checkpoints.
+        allowed_lateness: how long after its end a window still takes rows. Its result is shown when
+            the watermark reaches the end, and shown again, as an update, for every batch that brings
+            more rows: the result is a changelog of the keys, `window_start` and `window_end`.
+            `.final_only()` waits instead, and shows one result.
+
+    A row is dropped from a window when the watermark has reached the window's end plus the allowed
+    lateness; it then appears in the outputs `late` (if that holds for all its windows) and `missed`.
+
+    >>> import streamlib as sl
+    >>> from streamlib import windows
+    >>> from streamlib.connectors import memory
+    >>> rows = [{"at": t} for t in (1_000_000, 25_000_000, 2_000_000)]
+    >>> clicks = sl.read(memory.source(rows), name="clicks", event_time="at", watermark=sl.monotone())
+    >>> counted = clicks.window(windows.tumbling("10s"), allowed_lateness="1min").aggregate(n=sl.count())
+    >>> counted.select("n").collect().to_pylist()
+    [{'n': 2}, {'n': 1}]
+    """
     if not isinstance(assigner, WindowAssigner):
         raise TypeMismatchError(
             "this is not a window",
@@ -195,9 +228,10 @@ def window(assigner: WindowAssigner, *, name: str | None = None) -> Windowing:
             found=shown(assigner),
         ).at("window", caller())
     checked = None if name is None else checked_name(name, "window")
+    lateness = duration(allowed_lateness)
 
     def apply(stream: H, /) -> WindowedStream[H]:
-        return WindowedStream(stream, assigner, checked)
+        return WindowedStream(stream, assigner, checked, lateness)
 
     return apply
 
@@ -231,7 +265,8 @@ def aggregate(**aggregates: Aggregate) -> Aggregating:
 
     def apply(stream: WindowedStream[H] | H, /) -> H:
         if isinstance(stream, WindowedStream):
-            return stream.stream.then(WindowAggregate(stream.window, pairs), name=stream.name)
+            spec = WindowAggregate(stream.window, pairs, stream.lateness, stream.final)
+            return stream.stream.then(spec, name=stream.name)
         if isinstance(stream, Handle):
             return stream.then(RunningAggregate(pairs))
         raise TypeMismatchError(

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.core.batch import Column, numpy_type
+from streamlib.core.segment import Segment
 from streamlib.operators.bound_aggregate import StateField
 from streamlib.operators.grouping import take_rows
 from streamlib.operators.partials import Block, PartialAggregator
 from streamlib.state.key_columns import GrowingColumn, LogColumn, VectorColumn
 from streamlib.state.key_slots import KeySlots, Slots
 
+ToTable = Callable[[Block], pa.Table]
+"""Writes groups as a state table."""
+
+MANY_SEGMENTS = 64  # files that a restore has to read for one table
 MANY_DEAD = 4096  # slots: fewer groups without rows are not worth making the table anew
 
 
@@ -40,7 +47,9 @@ class KeyedStates:
     def _clear(self) -> None:
         self._slots = KeySlots(self._aggregator.key_types)
         self._columns: list[GrowingColumn] = [_growing(field) for field in self._aggregator.columns]
-        self._changed = VectorColumn(np.dtype(np.bool_))
+        self._changed = VectorColumn(np.dtype(np.bool_))  # since the last snapshot
+        self._segments: list[Segment] = []
+        self._delta_rows = 0  # in the segments behind the first one
         self._dead = 0
 
     def __len__(self) -> int:
@@ -88,6 +97,13 @@ class KeyedStates:
         self._clear()
         self._fill(groups)
 
+    def keep(self, wanted: Callable[[Block], npt.NDArray[np.bool_]]) -> None:
+        """Drop all groups but those for which `wanted` is true."""
+        groups = self.groups()
+        rows = np.flatnonzero(wanted(groups))
+        self._clear()
+        self._fill(groups.renumbered(groups.numbers.take(rows), rows))
+
     def groups(self) -> Block:
         """All groups that have rows."""
         return self._at(np.flatnonzero(np.asarray(self._columns[0].all())))
@@ -95,6 +111,24 @@ class KeyedStates:
     def _at(self, slots: Slots) -> Block:
         keys = tuple(self._slots.keys(slots)) if self._aggregator.key_types else ()
         return Block(np.zeros(len(slots), np.int64), keys, tuple(c.take(slots) for c in self._columns))
+
+    # ------------------------------------------------------------------ state
+
+    def segments(self, to_table: ToTable) -> list[Segment]:
+        """All groups as segments: those of the last snapshot, and one of what changed since.
+
+        A group stands in them as it was at several times, the last of which counts, maybe without
+        rows. Everything is written anew when the changes are as many as there are groups.
+        """
+        changed = np.flatnonzero(self._changed.all())
+        self._delta_rows += len(changed)
+        if not self._segments or self._delta_rows > len(self) or len(self._segments) > MANY_SEGMENTS:
+            self._segments, self._delta_rows = [], 0
+            changed = np.flatnonzero(self._columns[0].all())
+        self._changed.all()[:] = False
+        if len(changed):
+            self._segments.append(_segment(self._at(changed), to_table))
+        return list(self._segments)
 
     def restore(self, groups: Block) -> None:
         """Become what `groups` told; of several rows of one group the last one counts."""
@@ -111,6 +145,10 @@ class KeyedStates:
         for column, states in zip(self._columns, groups.states, strict=True):
             column.put(np.arange(len(last)), take_rows(states, last))
         self._dead -= int(np.count_nonzero(self._columns[0].all()))
+
+
+def _segment(groups: Block, to_table: ToTable) -> Segment:
+    return Segment(lambda: to_table(groups))
 
 
 def _growing(field: StateField) -> GrowingColumn:

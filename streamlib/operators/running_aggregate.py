@@ -14,7 +14,6 @@ from streamlib.core.batch import Batch, Column
 from streamlib.core.canonical import canonical
 from streamlib.core.changes import Changelog
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
-from streamlib.core.segment import Segment
 from streamlib.operators.aggregates import Aggregate
 from streamlib.operators.group_tables import GroupTables, key_fields, result_schema
 from streamlib.operators.grouping import decoded, take_rows
@@ -93,7 +92,7 @@ class RunningAggregateOperator(Operator):
     # ------------------------------------------------------------------ state
 
     def snapshot(self) -> OperatorState:
-        return OperatorState({"groups": [Segment.of(self._tables.table(self._groups.groups()))]})
+        return OperatorState({"groups": self._groups.segments(self._tables.table)})
 
     def restore(self, state: OperatorState) -> None:
         groups = state.table("groups")

@@ -105,8 +105,8 @@ class SliceStore:
 
     def _due(self, block: Block, first: int, last: int) -> Block:
         """The part of a block that the windows `first` to `last` can need."""
-        start = _first_from(block, self._window.slices_of(first).start)
-        return block.slice(start, _first_from(block, self._window.slices_of(last).stop))
+        start = first_from(block, self._window.slices_of(first).start)
+        return block.slice(start, first_from(block, self._window.slices_of(last).stop))
 
     def _in_windows(self, block: Block, first: int, last: int) -> Block:
         """Every group once for each window from `first` to `last` that holds its slice."""
@@ -119,7 +119,7 @@ class SliceStore:
         self._cells = [c for c in left if c is not None]
         kept = []
         for block in self._blocks:
-            start = _first_from(block, slices_below)
+            start = first_from(block, slices_below)
             if start == len(block):
                 continue
             rest = block if not start else block.slice(start, len(block))
@@ -140,7 +140,7 @@ class SliceStore:
         self._blocks = [ordered(groups)] if len(groups) else []
 
 
-def _first_from(block: Block, number: int) -> int:
+def first_from(block: Block, number: int) -> int:
     """Where in an ordered block the slices from `number` on begin."""
     if number > MAX_TIME:
         return len(block)

@@ -59,9 +59,11 @@ class Stream(Handle):
         """See `operators.union`."""
         return op.union(*others)(self)
 
-    def window(self, assigner: WindowAssigner, *, name: str | None = None) -> WindowedStream[Self]:
+    def window(
+        self, assigner: WindowAssigner, *, name: str | None = None, allowed_lateness: Duration = 0
+    ) -> WindowedStream[Self]:
         """See `operators.window`."""
-        return op.window(assigner, name=name)(self)
+        return op.window(assigner, name=name, allowed_lateness=allowed_lateness)(self)
 
     def aggregate(self, **aggregates: Aggregate) -> Self:
         """See `operators.aggregate`: over all rows so far. After `window`, over each window."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,15 +12,19 @@ import pyarrow as pa
 
 from streamlib.core.batch import Batch, Column, as_numpy
 from streamlib.core.canonical import canonical
+from streamlib.core.changes import INSERT, Changelog, Changes
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.errors import EventTimeError
 from streamlib.core.segment import Segment
-from streamlib.core.time import MIN_TIME, Micros
+from streamlib.core.time import MIN_TIME, Micros, earlier, later, show_duration
 from streamlib.operators.aggregates import Aggregate
+from streamlib.operators.cells import Cells
+from streamlib.operators.fired_windows import FiredWindows
 from streamlib.operators.group_tables import GroupTables, key_fields, result_schema
 from streamlib.operators.grouping import decoded
 from streamlib.operators.partials import Block, Partial, PartialAggregator
-from streamlib.operators.slices import SliceStore
+from streamlib.operators.slices import SliceStore, first_from
+from streamlib.operators.updates import Updates
 from streamlib.windows.assigned import check_windows, grid_of
 from streamlib.windows.contract import Placement, WindowAssigner
 
@@ -31,7 +35,12 @@ RESULT, LATE, MISSED = range(3)
 
 @dataclass(frozen=True, eq=False)
 class WindowAggregate(OperatorSpec):
-    """One result row per key and window, when the watermark reaches the window's end."""
+    """One result row per key and window, when the watermark reaches the window's end.
+
+    With `lateness` (microseconds) windows take rows until the watermark reaches their end plus that.
+    Then either the first result is shown at the end and updates follow, or (`final`) there is one
+    result, at the very last.
+    """
 
     kind: ClassVar[str] = "aggregate"
     outputs: ClassVar[tuple[str, ...]] = ("out", "late", "missed")
@@ -40,33 +49,41 @@ class WindowAggregate(OperatorSpec):
 
     window: WindowAssigner
     aggregates: tuple[tuple[str, Aggregate], ...]
+    lateness: int = 0
+    final: bool = False
 
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         (stream,) = inputs
-        if not stream.event_time:
-            raise EventTimeError(
-                "a window needs event time",
-                expected="a stream with an event time",
-                found="a stream without one",
-                remedy="give `event_time=` (and `watermark=`) to `sl.read`",
-            )
+        check_time(stream, self.lateness)
         check_windows(self.window)
         results = [pa.field(name, aggregate.bind(name, stream).dtype) for name, aggregate in self.aggregates]
         out = result_schema([*key_fields(stream), *_BOUNDS, *results])
         missed = result_schema([*(f for f in stream.schema if not _is_bound(f)), *_BOUNDS])
+        changes, lateness = None, 0
+        if self.updates:
+            changes, lateness = Changelog((*stream.keys, *(f.name for f in _BOUNDS))), self.lateness
+        unnamed = None if stream.changes is None else Changelog(None)  # a row can miss many windows
         return (
-            StreamType(out, event_time=True, keys=stream.keys),
+            StreamType(out, True, stream.keys, changes, lateness),
             stream,
-            replace(stream, schema=missed),
+            replace(stream, schema=missed, changes=unnamed),
         )
+
+    @property
+    def updates(self) -> bool:
+        """Whether a result can change after it was shown."""
+        return self.lateness > 0 and not self.final
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         out, _, missed = self.bind(inputs)
-        return WindowAggregateOperator(self, inputs[0], out.schema, missed.schema)
+        kind = UpdatingWindowAggregate if self.updates else WindowAggregateOperator
+        return kind(self, inputs[0], out.schema, missed.schema)
 
     def describe(self) -> str:
         aggregates = ", ".join(f"{name}={aggregate!r}" for name, aggregate in self.aggregates)
-        return f"{self.window.describe()}: {aggregates}"
+        late = f", allowed lateness {show_duration(self.lateness)}" if self.lateness else ""
+        final = ", final results only" if self.final else ""
+        return f"{self.window.describe()}{late}{final}: {aggregates}"
 
     def state_version(self) -> Json:
         return repr(canonical(self))
@@ -78,23 +95,27 @@ def _is_bound(field: pa.Field) -> bool:
 
 
 class WindowAggregateOperator(Operator):
-    """Judges lateness, keeps aggregated slices, and fires the windows that the watermark closes."""
+    """Judges lateness, keeps aggregated slices, and fires the windows that the watermark closes.
+
+    Each window shows one result. With lateness it waits for that: everything happens as if the
+    watermark stayed that much behind.
+    """
 
     def __init__(self, spec: WindowAggregate, stream: StreamType, out: pa.Schema, missed: pa.Schema) -> None:
+        self.delay = spec.lateness
         self._grid = grid_of(spec.window)
         self._stream = stream
         self._out = out
         self._missed = missed
         keys = [out.field(key).type for key in stream.keys]
-        self._aggregator = PartialAggregator(
-            keys if self._grid.numbers_tell_starts else [*keys, pa.int64()],
-            [aggregate.bind(name, stream) for name, aggregate in spec.aggregates],
-            own=len(keys),
-        )
+        self._key_types = keys if self._grid.numbers_tell_starts else [*keys, pa.int64()]
+        aggregates = [aggregate.bind(name, stream) for name, aggregate in spec.aggregates]
+        self._aggregator = PartialAggregator(self._key_types, aggregates, own=len(keys))
         self._slices = SliceStore(self._grid, self._aggregator)
         own_start = [] if self._grid.numbers_tell_starts else ["__window_start"]
-        names = [*(f"key.{key}" for key in stream.keys), *own_start]
-        self._tables = GroupTables(names, self._aggregator, "__slice")
+        self._key_names = [*(f"key.{key}" for key in stream.keys), *own_start]
+        self._tables = GroupTables(self._key_names, self._aggregator, "__slice")
+        self._lateness = spec.lateness
         self._watermark = MIN_TIME
         self._late_rows = 0
 
@@ -103,7 +124,7 @@ class WindowAggregateOperator(Operator):
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
         partial, outputs = self.combine(batch, port)
         if partial is not None:
-            self._slices.add(partial)
+            outputs += self.merge([partial])
         return outputs
 
     def combine(self, batch: Batch, port: int) -> tuple[Partial | None, list[Output]]:
@@ -111,7 +132,7 @@ class WindowAggregateOperator(Operator):
         assert batch.event_time is not None
         if not batch.num_rows:
             return None, []
-        placed = self._grid.place(batch.event_time, self._watermark)
+        placed = self._grid.place(batch.event_time, earlier(self._watermark, self._lateness))
         late = self._late_outputs(batch, placed)
         if not len(placed.slices):
             return None, late
@@ -149,18 +170,27 @@ class WindowAggregateOperator(Operator):
     def on_watermark(self, watermark: int) -> Iterable[Output]:
         before = self._watermark
         self._watermark = max(watermark, before)
+        return self._fire(earlier(before, self.delay), earlier(self._watermark, self.delay))
+
+    def _fire(self, before: int, watermark: int) -> Iterator[Output]:
+        """The results of the windows that end after `before` and by `watermark`."""
         if watermark < self._grid.end_after(before):
             return  # no window ends here
         last = self._grid.last_over(watermark)
         for fired in self._slices.fire(self._grid.last_over(before), last):
-            yield RESULT, self._result(fired)
+            groups = fired if self._stream.changes is None else _with_rows(fired)
+            if len(groups):
+                yield RESULT, self._result(groups)
         self._slices.forget(self._grid.first_open_slice(last))
 
     def _result(self, fired: Block) -> Batch:
-        ends = self._grid.ends(fired.numbers)
-        bounds = _bounds(self._starts(fired), ends)
-        keys = fired.keys[: len(self._stream.keys)]
-        return Batch(self._out, [*keys, *bounds, *self._aggregator.finish(fired)], len(fired), ends - 1)
+        return self._batch(fired, self._aggregator.finish(fired), None)
+
+    def _batch(self, windows: Block, results: list[Column], changes: Changes | None) -> Batch:
+        ends = self._grid.ends(windows.numbers)
+        keys = windows.keys[: len(self._stream.keys)]
+        columns = [*keys, *_bounds(self._starts(windows), ends), *results]
+        return Batch(self._out, columns, len(windows), ends - 1, changes)
 
     def _starts(self, windows: Block) -> Micros:
         if self._grid.numbers_tell_starts:
@@ -168,7 +198,7 @@ class WindowAggregateOperator(Operator):
         return np.asarray(as_numpy(windows.keys[-1]))
 
     def deadline_after(self, watermark: int) -> int:
-        return self._grid.end_after(watermark)
+        return later(self._grid.end_after(earlier(watermark, self._lateness)), self._lateness)
 
     @property
     def late_rows(self) -> int:
@@ -188,6 +218,106 @@ class WindowAggregateOperator(Operator):
         groups = state.table("slices")
         if groups is not None:
             self._slices.restore(self._tables.block(groups))
+
+
+class UpdatingWindowAggregate(WindowAggregateOperator):
+    """Shows a result when a window ends, and what becomes of it while the window still takes rows."""
+
+    def __init__(self, spec: WindowAggregate, stream: StreamType, out: pa.Schema, missed: pa.Schema) -> None:
+        super().__init__(spec, stream, out, missed)
+        self.delay = 0
+        slices = self._aggregator
+        self._windows = PartialAggregator([*self._key_types, pa.int64()], slices.aggregates, slices.own)
+        self._fired = FiredWindows(self._windows)
+        self._fired_tables = GroupTables([*self._key_names, "__window"], self._windows)
+
+    def merge(self, partials: Sequence[Partial]) -> Iterable[Output]:
+        fired = self._grid.last_over(self._watermark)
+        behind: list[Block] = []
+        for partial in partials:
+            behind += self._add(partial, fired)
+        if not behind:
+            return ()
+        step = self._fired.update(self._aggregator.merge(behind))
+        updates = Updates.of(step, self._aggregator)
+        if not len(updates):
+            return ()
+        windows = step.after.renumbered(step.after.numbers.take(updates.groups), updates.groups)
+        return ((RESULT, self._batch(windows, updates.results, updates.changes)),)
+
+    def _add(self, partial: Partial, fired: int) -> list[Block]:
+        """Keep what open windows need of a partial; for fired ones, up to number `fired`, its groups."""
+        end = self._grid.slices_of(fired).stop
+        if isinstance(partial, Cells):
+            if partial.first >= end:
+                self._slices.add(partial)
+                return []
+            partial = self._aggregator.block_of(partial)
+        stop = first_from(partial, end)
+        if not stop:
+            self._slices.add(partial)
+            return []
+        start = first_from(partial, self._grid.first_open_slice(fired))
+        if start < len(partial):
+            self._slices.add(partial.slice(start, len(partial)))
+        late = partial.slice(0, stop)
+        over = self._grid.last_over(earlier(self._watermark, self._lateness))
+        rows, windows = self._grid.windows_holding(late.numbers, over + 1, fired)
+        return [late.renumbered(windows, rows)] if len(rows) else []
+
+    def _fire(self, before: int, watermark: int) -> Iterator[Output]:
+        self._fired.forget(self._grid.last_over(earlier(watermark, self._lateness)))
+        yield from super()._fire(before, watermark)
+
+    def _result(self, fired: Block) -> Batch:
+        self._fired.add(fired)
+        inserted = np.full(len(fired), INSERT, np.int8)
+        return self._batch(fired, self._aggregator.finish(fired), inserted)
+
+    def deadline_after(self, watermark: int) -> int:
+        """Also the end of a window: which of the late rows its first result holds hangs on it."""
+        return min(self._grid.end_after(watermark), super().deadline_after(watermark))
+
+    def snapshot(self) -> OperatorState:
+        state = super().snapshot()
+        return replace(
+            state, tables={**state.tables, "fired": self._fired.segments(self._fired_tables.table)}
+        )
+
+    def restore(self, state: OperatorState) -> None:
+        super().restore(state)
+        groups = state.table("fired")
+        if groups is not None:
+            over = self._grid.last_over(earlier(self._watermark, self._lateness))
+            self._fired.restore(self._fired_tables.block(groups), over)
+
+
+def check_time(stream: StreamType, lateness: int) -> None:
+    """Raise `EventTimeError` where a window can't see all rows of its input in time."""
+    if not stream.event_time:
+        changelog = stream.changes is not None
+        raise EventTimeError(
+            "a window needs event time",
+            expected="a stream with an event time",
+            found="a result over all rows so far, which has none" if changelog else "a stream without one",
+            remedy="put the window before that aggregate"
+            if changelog
+            else "give `event_time=` (and `watermark=`) to `sl.read`",
+        )
+    if lateness < stream.lateness:
+        raise EventTimeError(
+            "this window allows less lateness than its input emits, so it would miss updates",
+            expected=f"an allowed lateness of at least {show_duration(stream.lateness)}",
+            found=show_duration(lateness),
+            remedy=f'give `allowed_lateness="{show_duration(stream.lateness)}"`, or make the window above '
+            "show results once, by `.final_only()`",
+        )
+
+
+def _with_rows(groups: Block) -> Block:
+    """Without the groups of which a changelog took all rows back."""
+    rows = np.flatnonzero(np.asarray(groups.states[0]) > 0)
+    return groups if len(rows) == len(groups) else groups.renumbered(groups.numbers.take(rows), rows)
 
 
 def _bounds(starts: Micros, ends: Micros) -> list[pa.Array]:

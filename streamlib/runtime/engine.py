@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from streamlib.core.batch import Batch
 from streamlib.core.contracts import Operator, OperatorSpec, OperatorState, Output
 from streamlib.core.errors import StateIncompatibleError, StreamlibError
-from streamlib.core.time import MAX_TIME, MIN_TIME, show_instant
+from streamlib.core.time import MAX_TIME, MIN_TIME, earlier, later, show_instant
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.explain import show_type
 from streamlib.plan.node import Read, Write
@@ -32,6 +32,19 @@ class Stage:
     def id(self) -> str:
         """The node's id."""
         return self.bound.id
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An operator that judges lateness, and by how much its watermark stays behind a source's."""
+
+    stage: Stage
+    operator: Operator
+    delay: int
+
+
+def _delay(stage: Stage) -> int:
+    return 0 if stage.operator is None else stage.operator.delay
 
 
 class Engine:
@@ -112,21 +125,37 @@ class Engine:
     def deadline_after(self, source: str, watermark: int) -> int:
         """The least time above `watermark` at which some operator below decides about late rows."""
         return min(
-            (operator.deadline_after(watermark) for _, operator in self._judges[source]), default=MAX_TIME
+            (
+                later(judge.operator.deadline_after(earlier(watermark, judge.delay)), judge.delay)
+                for judge in self._judges[source]
+            ),
+            default=MAX_TIME,
         )
 
     def judged_at(self, source: str) -> int:
-        """The least watermark of the operators below `source` that judge lateness; `MAX_TIME` if none."""
-        return min((min(stage.inputs) for stage, _ in self._judges[source]), default=MAX_TIME)
+        """The least watermark by which operators below `source` judge lateness; `MAX_TIME` if none do.
 
-    def _judging(self, source: Stage) -> list[tuple[Stage, Operator]]:
-        found = []
+        In the source's time: what operators in between hold back is added.
+        """
+        judges = self._judges[source]
+        return min((later(min(judge.stage.inputs), judge.delay) for judge in judges), default=MAX_TIME)
+
+    @property
+    def delays(self) -> bool:
+        """Whether some operator holds its watermark back."""
+        return any(stage.operator is not None and stage.operator.delay for stage in self._stages)
+
+    def _judging(self, source: Stage) -> list[Judge]:
+        found, delays = [], {source.id: 0}
         for stage in self._stages:
-            operator = stage.operator
-            if operator is None or source.id not in stage.bound.sources or not stage.inputs:
+            above = [self._stages[i] for i, _ in stage.bound.inputs]
+            ways = [delays[s.id] + _delay(s) for s in above if s.id in delays]
+            if not ways:
                 continue
-            if type(operator).deadline_after is not Operator.deadline_after:
-                found.append((stage, operator))
+            delays[stage.id] = max(ways)
+            operator = stage.operator
+            if operator is not None and type(operator).deadline_after is not Operator.deadline_after:
+                found.append(Judge(stage, operator, max(ways)))
         return found
 
     # ------------------------------------------------------------------ state

@@ -119,19 +119,27 @@ class Pipeline:
         return rows
 
     def _step_domain(self, sources: list[SourceInput], limit: int, now: float, wall: int) -> int:
+        waiting: list[tuple[SourceInput, str]] = []
         for source, partition in self._candidates(sources):
             if source.intakes[partition].has_rows:
                 rows = self._admit(source, partition, limit, now, wall)
                 if rows:
                     return rows
                 if source.aligned:
-                    raise InvariantError(
-                        f"partition {partition!r} of {source.name!r}, furthest behind, was told to wait",
-                        found=self.engine.story(),
-                    )
+                    self._check_may_wait(source, partition)
+                    waiting.append((source, partition))
             elif source.aligned:
                 return 0  # the others wait until this partition's rows are read
-        return 0
+        # where operators hold watermarks back, sources can wait for each other
+        return self._admit(*waiting[0], limit, now, wall, wait=False) if waiting else 0
+
+    def _check_may_wait(self, source: SourceInput, partition: str) -> None:
+        """The partition that is furthest behind has nobody to wait for, unless operators delay others."""
+        if not self.engine.delays:
+            raise InvariantError(
+                f"partition {partition!r} of {source.name!r}, furthest behind, was told to wait",
+                found=self.engine.story(),
+            )
 
     def _candidates(self, sources: list[SourceInput]) -> Iterator[tuple[SourceInput, str]]:
         """Partitions that may enter, the one furthest behind first."""
@@ -140,7 +148,9 @@ class Pipeline:
             if source.holds(partition):
                 yield source, partition
 
-    def _admit(self, source: SourceInput, partition: str, limit: int, now: float, wall: int) -> int:
+    def _admit(
+        self, source: SourceInput, partition: str, limit: int, now: float, wall: int, *, wait: bool = True
+    ) -> int:
         intake = source.intakes[partition]
         batch = intake.front(limit)
         rows = batch.num_rows
@@ -150,7 +160,12 @@ class Pipeline:
             except StreamlibError as error:
                 raise _blamed(source, partition, intake.rows, error) from error.__cause__
             rows = admit(
-                self.engine, source.name, source.watermarks, partition, batch.event_time, source.aligned
+                self.engine,
+                source.name,
+                source.watermarks,
+                partition,
+                batch.event_time,
+                source.aligned and wait,
             )
         if not rows:
             return 0

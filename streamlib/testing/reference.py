@@ -65,17 +65,18 @@ def reference(
     slide: int | None = None,
     offset: int = 0,
     delay: int | None,
+    lateness: int = 0,
 ) -> Expected:
     """Window the rows. `delay` is the bound of disorder; None for a batch, where nothing is late.
 
     A row is late for a window if its own partition had already shown an event time of at least
-    `window end + delay` before it.
+    `window end + delay + lateness` before it; `lateness` is what the window allows.
     """
     expected = Expected()
     for rows in partitions.values():
         newest: float = MINUS_INFINITY
         for row in rows:
-            watermark = MINUS_INFINITY if delay is None else newest - delay
+            watermark = MINUS_INFINITY if delay is None else newest - delay - lateness
             _place(expected, row, watermark, windows_of(row.time, size, slide or size, offset))
             newest = max(newest, row.time)
     return expected
