@@ -165,7 +165,7 @@ def test_a_damaged_manifest_is_refused_by_name_and_nothing_is_changed(scene, dam
 def test_a_manifest_of_another_format_is_refused(scene):
     scene.drained_at(60, interval="1h")
     path = newest_manifest(scene)
-    path.write_text(path.read_text().replace('"format":1', '"format":99'))
+    path.write_text(path.read_text().replace('"format":2', '"format":99'))
     assert "format 99" in refused(scene, scene.flow(), StateIncompatibleError, "another version")
 
 
