@@ -1,4 +1,4 @@
-"""Rows in memory: a source over Arrow data or records, and a sink to look into afterwards."""
+"""Rows in memory: a source over Arrow data or records, and sinks to look into afterwards."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamlib.connectors.memory_sink import MemorySink, sink
+from streamlib.connectors.memory_table_sink import MemoryTableSink, table_sink
 from streamlib.connectors.positions import Floors, beyond_end, event_times, row_number
 from streamlib.connectors.records import Rows, as_table
 from streamlib.connectors.schemas import difference, plain
@@ -17,7 +18,7 @@ from streamlib.core.batch import schema_of
 from streamlib.core.contracts import Chunk, Json, Pause, Replay
 from streamlib.core.errors import DefinitionError, SourceError, TypeMismatchError, did_you_mean
 
-__all__ = ["MemorySink", "MemorySource", "sink", "source"]
+__all__ = ["MemorySink", "MemorySource", "MemoryTableSink", "sink", "source", "table_sink"]
 
 
 @dataclass(frozen=True, repr=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import weakref
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -12,23 +13,23 @@ from streamlib.core.contracts import Delivery, Json, SinkContext
 from streamlib.core.errors import NotPicklableError, SinkError
 
 _Prepared = tuple[str, str, str, int]  # job, sink, attempt, number
-_Committed = tuple[str, str, int]  # job, sink, number
 
 _numbers = itertools.count(1)
-_alive: weakref.WeakValueDictionary[tuple[int, int], MemorySink] = weakref.WeakValueDictionary()
+_alive: weakref.WeakValueDictionary[tuple[int, int], InMemory] = weakref.WeakValueDictionary()
 
 
-class MemorySink:
-    """Rows appear in `table()` when they are committed. Made by `sink`.
+class InMemory:
+    """What sinks in memory share: prepared rows are held, and shown when their checkpoint commits.
 
     Equality is identity: two sinks with the same settings are two places. A pickle is a reference
     to the same object, readable only in the process that holds it.
     """
 
+    kind: ClassVar[str]
+
     def __init__(self) -> None:
-        self._schema: pa.Schema | None = None
         self._prepared: dict[_Prepared, list[pa.RecordBatch]] = {}
-        self._committed: dict[_Committed, list[pa.RecordBatch]] = {}
+        self._last: dict[tuple[str, str], int] = {}  # the last number committed, by job and sink
         self._name = (os.getpid(), next(_numbers))
         _alive[self._name] = self
 
@@ -36,21 +37,9 @@ class MemorySink:
     def delivery(self) -> Delivery:
         return "staged"
 
-    def open(self, context: SinkContext) -> MemoryWriter:
-        self._schema = context.schema
-        return MemoryWriter(self, context)
-
-    def table(self) -> pa.Table:
-        """All committed rows, in the order of their commits; no columns before the first `open`."""
-        batches = [rows for commit in list(self._committed.values()) for rows in commit]
-        if self._schema is None:
-            return pa.table({})
-        return pa.Table.from_batches(batches, schema=self._schema)
-
-    def clear(self) -> None:
-        """Forget the rows. What was committed stays committed: a repeated commit adds nothing."""
-        for number in list(self._committed):
-            self._committed[number] = []
+    def show(self, rows: list[pa.RecordBatch]) -> None:
+        """Show readers the rows of one commit."""
+        raise NotImplementedError
 
     def prepare(self, key: _Prepared, rows: list[pa.RecordBatch]) -> None:
         """Hold `rows` until they are committed, maybe by a later attempt."""
@@ -60,7 +49,7 @@ class MemorySink:
         """Show the rows prepared under `key`, once."""
         job, name, _, number = key
         rows = self._prepared.pop(key, None)
-        if (job, name, number) in self._committed:
+        if number <= self.last_committed(job, name):
             return
         if rows is None:
             raise SinkError(
@@ -69,23 +58,53 @@ class MemorySink:
                 found="none: memory does not outlive its process",
                 remedy="start a new job, or write to parquet.sink, which survives a crash",
             )
-        self._committed[job, name, number] = rows
+        self.show(rows)
+        self._last[job, name] = number
 
     def last_committed(self, job: str, name: str) -> int:
         """The highest number committed for the job and sink, 0 if none."""
-        return max((number for j, n, number in self._committed if (j, n) == (job, name)), default=0)
+        return self._last.get((job, name), 0)
 
     def __repr__(self) -> str:
-        return f"<memory.sink {self._name[1]}>"  # rows come and go; fingerprints of flows must not
+        return f"<memory.{self.kind} {self._name[1]}>"  # rows come and go; fingerprints must not
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_find, self._name)
 
 
+class MemorySink(InMemory):
+    """Rows appear in `table()` when they are committed. Made by `sink`."""
+
+    kind = "sink"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._schema: pa.Schema | None = None
+        self._rows: list[pa.RecordBatch] = []
+
+    def open(self, context: SinkContext) -> MemoryWriter:
+        self._schema = context.schema
+        return MemoryWriter(self, context)
+
+    def table(self) -> pa.Table:
+        """All committed rows, in the order of their commits; no columns before the first `open`."""
+        if self._schema is None:
+            return pa.table({})
+        return pa.Table.from_batches(list(self._rows), schema=self._schema)
+
+    def show(self, rows: list[pa.RecordBatch]) -> None:
+        """Add the rows of a commit."""
+        self._rows += rows
+
+    def clear(self) -> None:
+        """Forget the rows. What was committed stays committed: a repeated commit adds nothing."""
+        self._rows = []
+
+
 class MemoryWriter:
     """Writes for one attempt; the rows live in the sink, as files would on a disk."""
 
-    def __init__(self, sink: MemorySink, context: SinkContext) -> None:
+    def __init__(self, sink: InMemory, context: SinkContext) -> None:
         self._sink = sink
         self._context = context
         self._rows: list[pa.RecordBatch] = []
@@ -127,7 +146,7 @@ def sink() -> MemorySink:
     return MemorySink()
 
 
-def _find(process: int, number: int) -> MemorySink:
+def _find(process: int, number: int) -> InMemory:
     found = _alive.get((process, number)) if process == os.getpid() else None
     if found is None:
         raise NotPicklableError(

@@ -1,4 +1,4 @@
-"""Parquet files: a source over the row groups of files that are there, and a staged sink."""
+"""Parquet files: a source over the row groups of files that are there, and staged sinks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pyarrow as pa
 from streamlib.connectors import files
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.parquet_sink import ParquetSink, sink
+from streamlib.connectors.parquet_snapshot import ParquetSnapshotSink, snapshot_sink
 from streamlib.connectors.parquet_statistics import RowGroups
 from streamlib.connectors.positions import beyond_end, row_number
 from streamlib.connectors.schemas import conform, difference, plain
 from streamlib.core.contracts import Json, Replay
 from streamlib.core.errors import SourceError, UnknownColumnError
 
-__all__ = ["ParquetSink", "ParquetSource", "sink", "source"]
+__all__ = ["ParquetSink", "ParquetSnapshotSink", "ParquetSource", "sink", "snapshot_sink", "source"]
 
 BATCH_ROWS = 131_072  # a few MB for ten columns: large enough for kernels, small enough for caches
 SUFFIXES = (".parquet", ".pq")

@@ -33,7 +33,7 @@ class ParquetSink:
 
     def open(self, context: SinkContext) -> ParquetWriter:
         """Check that files can be written, staged and published; nothing is shown to readers yet."""
-        _check_schema(context.schema)
+        check_schema(context.schema)
         staging = Staging(self.path, context, ".parquet")
         staging.open()
         return ParquetWriter(staging, context.schema, self.max_rows_per_file)
@@ -74,7 +74,7 @@ class ParquetWriter:
         self._schema = schema
         self._max_rows = max_rows_per_file
         self._created = 0
-        self._open: _OpenFile | None = None
+        self._open: StagedParquet | None = None
         self._finished: list[StagedFile] = []
 
     def write(self, rows: pa.RecordBatch) -> None:
@@ -101,10 +101,10 @@ class ParquetWriter:
             yield rows.slice(start, room)
             start += room
 
-    def _opened(self) -> _OpenFile:
+    def _opened(self) -> StagedParquet:
         if self._open is None:
             self._created += 1
-            self._open = _OpenFile(*self._staging.create(self._created), self._schema)
+            self._open = StagedParquet(*self._staging.create(self._created), self._schema)
         return self._open
 
     def _roll(self) -> None:
@@ -150,7 +150,7 @@ class ParquetWriter:
             self._staging.clean(keep)
 
 
-class _OpenFile:
+class StagedParquet:
     """One file being written: rows are held until they fill a row group."""
 
     def __init__(self, staged: str, file: DiskFile, schema: pa.Schema) -> None:
@@ -214,10 +214,10 @@ class _Hashing(WritableFile):
         return size
 
     def close(self) -> None:
-        """The file is closed by `_OpenFile`, after its sync."""
+        """The file is closed by `StagedParquet`, after its sync."""
 
 
-def _check_schema(schema: pa.Schema) -> None:
+def check_schema(schema: pa.Schema) -> None:
     """Find out now, not at the first row, whether Parquet has all the types."""
     import pyarrow.parquet as pq  # noqa: PLC0415
 

@@ -41,11 +41,11 @@ class Staging:
         self._staged_name = re.compile(re.escape(self._prefix) + number)
         self._final_name = re.compile(re.escape(self._prefix) + r"(\d{8,})-" + number)
 
-    def open(self) -> None:
+    def open(self, known: frozenset[str] = frozenset()) -> None:
         """Create the folders and send an empty file the way that real ones will go.
 
-        Raises `SinkError` where that fails, or where the output holds files of another job: readers
-        could not tell the two results apart.
+        Raises `SinkError` where that fails, or where the output holds files of another job, apart from
+        those called as in `known`: readers could not tell the two results apart.
         """
         probe, shown = f".probe-{self._prefix}{self._attempt}", f"{self.output}/.probe-{self._prefix}"
         with explained(f"the output {self.output!r} can't be used"):
@@ -56,7 +56,8 @@ class Staging:
             self._disk.rename(self._path(probe), shown)
             self._disk.remove(shown)
             names = self._disk.list(self.output)
-        foreign = [name for name in names if name.endswith(self._suffix) and not name.startswith(self._job)]
+        own = (*known, self._job)
+        foreign = [name for name in names if name.endswith(self._suffix) and not name.startswith(own)]
         if foreign:
             raise SinkError(
                 f"the output {self.output!r} holds another job's files",
@@ -85,15 +86,20 @@ class Staging:
         Raises `SinkError` where a file is in neither place, or is not what was prepared.
         """
         for file in pending:
-            if not self._moved(file):
+            if not self.move(file):
                 self._check_published(file)
+        self.settle(pending)
+
+    def settle(self, pending: Sequence[StagedFile]) -> None:
+        """Make the places of published files durable."""
         # Also if nothing was moved now: an earlier commit may have died between rename and fsync.
         self._disk.sync_dir(self.output)
         for folder in {os.path.dirname(file["staged"]) for file in pending}:
             with suppress(FileNotFoundError):  # whoever removed it has synced it before
                 self._disk.sync_dir(f"{self._root}/{folder}")
 
-    def _moved(self, file: StagedFile) -> bool:
+    def move(self, file: StagedFile) -> bool:
+        """Show readers a file, in the place of one of the same name; False if it is not staged (any more)."""
         path = f"{self._root}/{file['staged']}"
         length = self._disk.size(path)
         if length is None:

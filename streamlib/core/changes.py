@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 Changes = npt.NDArray[np.int8]
 """The kind of change of each row: `INSERT`, `BEFORE`, `AFTER`, `DELETE`."""
@@ -48,6 +49,21 @@ class Changelog:
 def adds(changes: Changes) -> npt.NDArray[np.bool_]:
     """Which rows enter the table (insert, update after); the others leave it."""
     return (changes & 1) == 0
+
+
+def split_changes(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, Changes]:
+    """What a sink gets of a changelog: the rows without the last column `__change__`, and that column."""
+    last = rows.num_columns - 1
+    return rows.select(list(range(last))), rows.column(last).to_numpy()
+
+
+def symbols(changes: Changes) -> pa.Array:
+    """The kinds as text: +I, -U, +U, -D.
+
+    >>> symbols(np.array([0, 3], np.int8)).to_pylist()
+    ['+I', '-D']
+    """
+    return pa.array(SYMBOLS).take(pa.array(changes))
 
 
 def kept(changes: Changes, rows: npt.NDArray[np.intp]) -> Changes:

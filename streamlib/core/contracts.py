@@ -313,6 +313,7 @@ class SinkContext:
         disk: where files go.
         changes: where the rows are changes, what names a row; None where they are appended. Rows of
             a changelog have one more column, the last, `__change__` (int8, see `core/changes.py`).
+        restored: number of the checkpoint from which the job goes on, 0 if it begins.
     """
 
     job: str
@@ -321,6 +322,7 @@ class SinkContext:
     schema: pa.Schema
     disk: Disk
     changes: Changelog | None = None
+    restored: int = 0
 
 
 @runtime_checkable

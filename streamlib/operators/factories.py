@@ -8,7 +8,7 @@ composition of transforms, for example by `toolz.compose_left`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -19,6 +19,7 @@ from streamlib.core.expressions import Expr, col
 from streamlib.core.time import Duration, duration
 from streamlib.core.where import caller
 from streamlib.operators.aggregates import Aggregate
+from streamlib.operators.changelogs import ToChangelog
 from streamlib.operators.functions import MapBatches
 from streamlib.operators.map_records import map_spec
 from streamlib.operators.running_aggregate import RunningAggregate
@@ -165,6 +166,29 @@ def key_by(*columns: str) -> Transform:
             remedy="compute an expression with `with_columns` first, then name it",
         ).at("key_by", caller())
     return _then(KeyBy(columns))
+
+
+def to_changelog(encoding: Literal["retract", "upsert"] = "retract", column: str = "op") -> Transform:
+    """The changes of a changelog as rows that are only appended, for sinks and tools that know no changes.
+
+    Args:
+        encoding: `retract` keeps all changes: +I inserted, -U the row before an update and +U after
+            it, -D deleted. `upsert` leaves -U out: a row replaces the one with the same identity.
+        column: name of the string column, the last, with the kind of change.
+
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> sales = sl.read(memory.source([{"n": 2}, {"n": 3}], chunk_rows=1), name="sales")
+    >>> len(sales.aggregate(sold=sl.sum("n")).to_changelog().collect()) > 0
+    True
+    """
+    if encoding not in ("retract", "upsert") or not isinstance(column, str) or not column:
+        raise DefinitionError(
+            "not a way to write changes",
+            expected='encoding="retract" or encoding="upsert", and the name of a column',
+            found=f"encoding={encoding!r}, column={column!r}",
+        ).at("to_changelog", caller())
+    return _then(ToChangelog(encoding == "upsert", column))
 
 
 def union(*others: Handle) -> Transform:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 
@@ -54,6 +54,10 @@ class Stream(Handle):
     def key_by(self, *columns: str) -> Self:
         """See `operators.key_by`."""
         return op.key_by(*columns)(self)
+
+    def to_changelog(self, encoding: Literal["retract", "upsert"] = "retract", column: str = "op") -> Self:
+        """See `operators.to_changelog`."""
+        return op.to_changelog(encoding, column)(self)
 
     def union(self, *others: Handle) -> Self:
         """See `operators.union`."""

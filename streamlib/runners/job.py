@@ -87,7 +87,7 @@ class Job:
         if manifest is not None:
             self._restore(manifest)
         newest = manifest.number if manifest is not None else 0
-        for name, writer in opened(bound, self.job, attempt, self._world.disk):
+        for name, writer in opened(bound, self.job, attempt, self._world.disk, newest):
             self._writers[name] = writer  # one by one: those before a failing one have to be closed
         check_not_behind(bound, self._writers, newest, self.state)
         finish_commits(bound, self._store, self._writers)

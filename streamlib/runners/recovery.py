@@ -30,11 +30,13 @@ def check_mode(manifest: Manifest, mode: Mode, state: str) -> None:
         )
 
 
-def opened(bound: BoundFlow, job: str, attempt: str, disk: Disk) -> Iterator[tuple[str, SinkWriter]]:
+def opened(
+    bound: BoundFlow, job: str, attempt: str, disk: Disk, restored: int
+) -> Iterator[tuple[str, SinkWriter]]:
     """Open the sinks one by one; names and writers. Raises, naming the sink, where one can't be."""
     for name, (node, write) in bound.writes().items():
         stream = node.input_types[0]
-        context = SinkContext(job, name, attempt, stream.schema, disk, stream.changes)
+        context = SinkContext(job, name, attempt, stream.schema, disk, stream.changes, restored)
         with blaming(node.node):
             writer = write.sink.open(context)
         yield name, writer
