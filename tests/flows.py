@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import Any
 
 import pyarrow as pa
 
 import streamlib as sl
+from streamlib import operators as op
 from streamlib import windows
 from streamlib.connectors import memory, parquet
+from streamlib.plan.stream import Written
 from streamlib.testing.reference import Expected, Row, reference
 
 SECOND = 1_000_000
@@ -36,10 +39,20 @@ def random_rows(chance: random.Random, most: int = 80) -> Partitions:
     return partitions
 
 
+STATISTICS = {
+    "n": sl.count(),
+    "total": sl.sum("value"),
+    "low": sl.min("value"),
+    "high": sl.max("value"),
+    "mean": sl.mean("value"),
+}
+
+
 class Case:
     """Random rows, random windows, and the flow that aggregates them, its late rows side by side."""
 
-    folders = ("/out/panes", "/out/late", "/out/missed")
+    folders: tuple[str, ...] = ("/out/panes", "/out/late", "/out/missed")
+    lateness = 0
 
     def __init__(self, seed: int) -> None:
         chance = random.Random(seed)
@@ -60,25 +73,22 @@ class Case:
             event_time="at",
             watermark=sl.bounded_disorder(self.delay),
             max_ahead=None,
-        )
+        ).key_by("key")
+        return sl.Flow("case", *self.sinks(stream))
+
+    def windowed(self, stream: sl.Stream, lateness: int = 0) -> op.WindowedStream[sl.Stream]:
+        """The rows in the windows of the case."""
         window = windows.sliding(self.size, every=self.slide, offset=self.offset)
-        panes = (
-            stream.key_by("key")
-            .window(window)
-            .aggregate(
-                n=sl.count(),
-                total=sl.sum("value"),
-                low=sl.min("value"),
-                high=sl.max("value"),
-                mean=sl.mean("value"),
-            )
-        )
-        return sl.Flow(
-            "case",
+        return stream.window(window, allowed_lateness=lateness)
+
+    def sinks(self, stream: sl.Stream) -> list[Written]:
+        """What becomes of the rows."""
+        panes = self.windowed(stream).aggregate(**STATISTICS)
+        return [
             panes.write(parquet.sink("/out/panes"), name="panes"),
             panes.late().write(parquet.sink("/out/late"), name="late"),
             panes.missed().write(parquet.sink("/out/missed"), name="missed"),
-        )
+        ]
 
     @property
     def schemas(self) -> dict[str, pa.Schema]:
@@ -92,18 +102,76 @@ class Case:
             name: [Row(r["at"], r["key"], r["value"]) for r in found] for name, found in self.rows.items()
         }
         return reference(
-            rows, size=self.size, slide=self.slide, offset=self.offset, delay=None if batch else self.delay
+            rows,
+            size=self.size,
+            slide=self.slide,
+            offset=self.offset,
+            delay=None if batch else self.delay,
+            lateness=self.lateness,
         )
+
+
+class UpdatingCase(Case):
+    """The same over windows that take late rows, with tables and changes in the place of panes."""
+
+    folders = (*Case.folders, "/out/changes", "/out/final", "/out/totals", "/out/sizes")
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.lateness = random.Random(seed).choice([1, 3, 8, 30]) * SECOND
+
+    def sinks(self, stream: sl.Stream) -> list[Written]:
+        late = self.windowed(stream, self.lateness)
+        panes = late.aggregate(**STATISTICS)
+        final = late.final_only().aggregate(**STATISTICS)
+        totals = stream.aggregate(**STATISTICS)
+        sizes = panes.key_by("n").aggregate(panes=sl.count(), total=sl.sum("total"))
+        return [
+            panes.write(parquet.snapshot_sink("/out/panes"), name="panes"),
+            panes.late().write(parquet.sink("/out/late"), name="late"),
+            panes.missed().write(parquet.sink("/out/missed"), name="missed"),
+            panes.to_changelog().write(parquet.sink("/out/changes"), name="changes"),
+            final.write(parquet.sink("/out/final"), name="final"),
+            totals.write(parquet.snapshot_sink("/out/totals"), name="totals"),
+            sizes.write(parquet.snapshot_sink("/out/sizes"), name="sizes"),
+        ]
+
+    def expected_totals(self) -> list[tuple[Any, ...]]:
+        """One row per key, of all rows."""
+        found: dict[Any, list[Any]] = {}
+        for row in (row for rows in self.rows.values() for row in rows):
+            found.setdefault(row["key"], []).append(row["value"])
+        return sorted(((key, *_statistics(values)) for key, values in found.items()), key=repr)
+
+    def expected_sizes(self) -> list[tuple[Any, ...]]:
+        """One row per number of rows that a pane can have, over the panes."""
+        found: dict[int, list[int]] = {}
+        for _, _, _, n, total, *_ in pane_rows(self.expected()):
+            found.setdefault(n, []).append(total)
+        return sorted(((n, len(totals), sum(totals)) for n, totals in found.items()), key=repr)
 
 
 def pane_rows(expected: Expected) -> list[tuple[Any, ...]]:
     """The panes of the reference as sorted result rows."""
     found = []
     for pane, rows in expected.panes.items():
-        values = [row.value for row in rows if row.value is not None]
-        stats = (min(values), max(values), sum(values) / len(values)) if values else (None, None, None)
-        found.append((pane.key, pane.start, pane.end, len(rows), sum(values), *stats))
+        found.append((pane.key, pane.start, pane.end, *_statistics([row.value for row in rows])))
     return sorted(found, key=repr)
+
+
+def _statistics(values: list[Any]) -> tuple[Any, ...]:
+    known = [value for value in values if value is not None]
+    extremes = (min(known), max(known), sum(known) / len(known)) if known else (None, None, None)
+    return (len(values), sum(known), *extremes)
+
+
+def applied_rows(table: pa.Table) -> list[tuple[Any, ...]]:
+    """What changes that were written as rows come to, in whatever order they are read."""
+    counts: Counter[tuple[Any, ...]] = Counter()
+    for *row, op_ in table_rows(table):
+        counts[tuple(row)] += 1 if op_ in ("+I", "+U") else -1
+    assert all(count in (0, 1) for count in counts.values())
+    return sorted((row for row, count in counts.items() if count), key=repr)
 
 
 def table_rows(table: pa.Table) -> list[tuple[Any, ...]]:

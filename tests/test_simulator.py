@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from streamlib.testing.simulator import Outcome, crash_table, live
-from tests.flows import Case, late_rows, missed_rows, pane_rows, table_rows
+from tests.flows import Case, UpdatingCase, applied_rows, late_rows, missed_rows, pane_rows, table_rows
 
 SEEDS = 300
+UPDATING_SEEDS = 80  # with seven sinks each takes as long as three
 # The steps without which there is no exactly-once; a crash has to have hit each of them.
 STEPS = (
     "run: read",
@@ -46,6 +47,27 @@ def survive(seed: int) -> Outcome:
     return outcome
 
 
+def survive_with_updates(seed: int) -> Outcome:
+    case = UpdatingCase(seed)
+    outcome = live(case.flow, case.schemas, seed, crashes=1 + seed % 3)
+    tables, what = outcome.tables, f"seed {seed}: {outcome.crashes}"
+    expected = case.expected()
+    assert table_rows(tables["/out/panes"]) == pane_rows(expected), what
+    assert table_rows(tables["/out/final"]) == pane_rows(expected), what
+    assert applied_rows(tables["/out/changes"]) == pane_rows(expected), what
+    assert table_rows(tables["/out/late"]) == late_rows(expected), what
+    assert table_rows(tables["/out/missed"]) == missed_rows(expected), what
+    assert table_rows(tables["/out/totals"]) == case.expected_totals(), what
+    assert table_rows(tables["/out/sizes"]) == case.expected_sizes(), what
+    return outcome
+
+
+def test_power_cuts_leave_tables_and_changes_as_a_run_that_was_never_disturbed():
+    outcomes = [survive_with_updates(seed) for seed in range(UPDATING_SEEDS)]
+    hit = {name for outcome in outcomes for name in outcome.crashes}
+    assert "sink commit: rename (output)" in hit
+
+
 def test_power_cuts_at_every_step_lose_and_double_nothing(record_property):
     outcomes = [survive(seed) for seed in range(SEEDS)]
     record_property("report", crash_table(outcomes))
@@ -60,6 +82,8 @@ def test_power_cuts_at_every_step_lose_and_double_nothing(record_property):
 def test_many_more_power_cuts(start):
     for seed in range(start, start + 500):
         survive(seed)
+        if seed % 5 == 0:
+            survive_with_updates(seed)
 
 
 def test_a_seed_replays_exactly():
