@@ -7,6 +7,7 @@ can be compared, drawn and pickled, and a private machine that the engine builds
 from __future__ import annotations
 
 import enum
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -80,19 +81,19 @@ class OperatorState:
         return rows_of(self.tables.get(name, ()))
 
 
-class Operator:
+class Operator(ABC):
     """A deterministic state machine over batches. The engine calls it from one thread.
 
     It owns no thread, socket, file or clock. The same calls in the same order give the same
     outputs, on every machine and after every `restore(snapshot())`.
     """
 
+    @abstractmethod
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
         """Take rows from input `port`. Event times may be behind the last watermark (late rows).
 
         The rows must not be changed; views of them may be kept.
         """
-        raise NotImplementedError
 
     def on_watermark(self, watermark: int) -> Iterable[Output]:
         """No row with an event time below `watermark` will come on time any more.
@@ -124,7 +125,7 @@ class Operator:
         """
         return OperatorState()
 
-    def restore(self, state: OperatorState) -> None:
+    def restore(self, state: OperatorState) -> None:  # noqa: B027 - nothing is what there is without state
         """Become what `snapshot` saw. Called once, before the first batch.
 
         The segments it gets are not those it handed out: the first snapshot afterwards is full.
@@ -162,7 +163,7 @@ class Combines(Protocol):
         ...
 
 
-class OperatorSpec(Value):
+class OperatorSpec(Value, ABC):
     """The frozen description of an operator; subclasses are `dataclass(frozen=True, eq=False)`.
 
     Equal descriptions have equal fields, expressions included. A new operator is one small subclass
@@ -183,13 +184,13 @@ class OperatorSpec(Value):
     operator without state works wherever rows are; it looks at rows alone, not at the watermark.
     """
 
+    @abstractmethod
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         """The types of the outputs. Raises a `StreamlibError` for whatever can be known to fail."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         """A fresh machine, without state. Called after `bind` succeeded with the same inputs."""
-        raise NotImplementedError
 
     def describe(self) -> str:
         """The operator's settings on one line, for `explain`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from streamlib.core.contracts import OperatorSpec, StreamType
-from streamlib.core.errors import DefinitionError, StreamlibError
+from streamlib.core.errors import DefinitionError, StreamlibError, shown
 from streamlib.plan.changes import check_changes
 from streamlib.plan.node import Node, Port, Read, Write
 
@@ -135,11 +135,23 @@ def _identity(
 
 def _output_types(node: Node, inputs: tuple[StreamType, ...]) -> tuple[StreamType, ...]:
     if isinstance(node.spec, OperatorSpec):
-        return node.spec.bind(inputs)
+        return _checked_types(node.spec, node.spec.bind(inputs))
     if isinstance(node.spec, Read):
         return (node.spec.bind(),)
     check_changes(node.spec.sink, inputs[0])
     return ()
+
+
+def _checked_types(spec: OperatorSpec, types: object) -> tuple[StreamType, ...]:
+    right = isinstance(types, tuple) and all(isinstance(t, StreamType) for t in types)
+    if right and isinstance(types, tuple) and len(types) == len(spec.outputs):
+        return types
+    raise DefinitionError(
+        f"{type(spec).__name__}.bind did not return the types of the outputs",
+        expected=f"a tuple with a StreamType for each of {', '.join(spec.outputs)}",
+        found=shown(types),
+        remedy="for one output: `return (replace(stream, schema=...),)`",
+    )
 
 
 def _unique_id(node: Node, above: list[BoundNode], ids: set[str]) -> str:

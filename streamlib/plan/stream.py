@@ -12,6 +12,7 @@ from streamlib.core.where import caller
 from streamlib.plan.description import describe_partly
 from streamlib.plan.node import Node, Port, Write
 from streamlib.plan.render import rendered
+from streamlib.plan.spec_check import check_spec
 
 
 class Handle:
@@ -24,8 +25,10 @@ class Handle:
 
     def then(self, spec: OperatorSpec, *others: Handle, name: str | None = None, output: int = 0) -> Self:
         """The stream that comes out of a new operator over this stream (and `others`)."""
+        check_spec(spec)
+        checked = None if name is None else checked_name(name, "operator")
         inputs = (self.port, *(other.port for other in others))
-        return type(self)(Port(Node(spec, inputs, name, caller()), output))
+        return type(self)(Port(Node(spec, inputs, checked, caller()), output))
 
     def output(self, name: str) -> Self:
         """Another output of the same node, for example the late rows of a window."""

@@ -16,6 +16,7 @@ from streamlib.core.time import MAX_TIME, MIN_TIME, earlier, later, show_instant
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.explain import show_type
 from streamlib.plan.node import Read, Write
+from streamlib.runtime.outputs import check_machine, check_state, checked_outputs, is_custom
 
 
 @dataclass
@@ -27,11 +28,16 @@ class Stage:
     targets: list[list[tuple[Stage, int]]]
     inputs: list[int] = field(default_factory=list)
     watermark: int = MIN_TIME
+    custom: bool = False
 
     @property
     def id(self) -> str:
         """The node's id."""
         return self.bound.id
+
+    def outputs(self, returned: Iterable[Output], method: str) -> list[Output]:
+        """What `method` of the operator returned; checked where the operator is not one of ours."""
+        return checked_outputs(returned, self.bound.output_types, method) if self.custom else list(returned)
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ class Engine:
             self._written.append((stage.id, batch))
             return
         try:
-            outputs = list(stage.operator.on_batch(batch, port))
+            outputs = stage.outputs(stage.operator.on_batch(batch, port), "on_batch")
         except Exception as error:
             _blame(error, stage)
             raise
@@ -108,7 +114,7 @@ class Engine:
             stage.watermark = max(stage.watermark, watermark)
             return
         try:
-            outputs = list(stage.operator.on_watermark(watermark))
+            outputs = stage.outputs(stage.operator.on_watermark(watermark), "on_watermark")
             promised = stage.operator.output_watermark(watermark)
         except Exception as error:
             _blame(error, stage)
@@ -174,7 +180,7 @@ class Engine:
 
     def snapshot(self) -> dict[str, OperatorState]:
         """By id, the state of every stateful operator, between two calls."""
-        return {stage.id: operator.snapshot() for stage, _, operator in self._stateful()}
+        return {stage.id: _snapshot(stage, operator) for stage, _, operator in self._stateful()}
 
     def check_versions(self, found: Mapping[str, object]) -> None:
         """Refuse a checkpoint whose operators are not those of this flow, before anything is restored."""
@@ -206,7 +212,7 @@ class Engine:
     def restore(self, states: Mapping[str, OperatorState], watermarks: Mapping[str, int]) -> None:
         """Become what was captured: operator states by id, source watermarks by source."""
         for stage, _, operator in self._stateful():
-            operator.restore(states[stage.id])
+            _restore(stage, operator, states[stage.id])
         for source, watermark in watermarks.items():
             self.advance(source, watermark)  # fires nothing: the operators were restored at it
 
@@ -226,11 +232,40 @@ class Engine:
 
 def _stage(bound: BoundNode) -> Stage:
     spec = bound.node.spec
-    operator = spec.build(bound.input_types) if isinstance(spec, OperatorSpec) else None
+    operator = _machine(bound, spec) if isinstance(spec, OperatorSpec) else None
     targets: list[list[tuple[Stage, int]]] = [[] for _ in spec.outputs]
     inputs = [] if isinstance(spec, Read) else [MIN_TIME] * len(bound.inputs)
     assert operator is not None or isinstance(spec, Read | Write)
-    return Stage(bound, operator, targets, inputs)
+    return Stage(bound, operator, targets, inputs, custom=operator is not None and is_custom(operator))
+
+
+def _machine(bound: BoundNode, spec: OperatorSpec) -> Operator:
+    try:
+        operator = spec.build(bound.input_types)
+        check_machine(spec, operator)
+    except StreamlibError as error:
+        raise bound.node.blame(error) from error.__cause__
+    return operator
+
+
+def _snapshot(stage: Stage, operator: Operator) -> OperatorState:
+    try:
+        state = operator.snapshot()
+        if stage.custom:
+            check_state(state)
+    except Exception as error:
+        _blame(error, stage)
+        raise
+    return state
+
+
+def _restore(stage: Stage, operator: Operator, state: OperatorState) -> None:
+    try:
+        operator.restore(state)
+    except Exception as error:
+        error.add_note("while it restored what its snapshot had saved")
+        _blame(error, stage)
+        raise
 
 
 def _distinct_targets(stage: Stage) -> list[tuple[Stage, int]]:
