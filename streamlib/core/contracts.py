@@ -19,6 +19,7 @@ import pyarrow as pa
 from streamlib.core.batch import Batch
 from streamlib.core.canonical import Value
 from streamlib.core.changes import Changelog
+from streamlib.core.errors import EventTimeError, TypeMismatchError, UnknownColumnError
 from streamlib.core.segment import Segment, rows_of
 from streamlib.core.time import MAX_TIME, earlier
 
@@ -50,6 +51,42 @@ class StreamType:
     keys: tuple[str, ...] = ()
     changes: Changelog | None = None
     lateness: int = 0
+
+    def field(self, name: str, *types: pa.DataType) -> pa.Field:
+        """The column `name`, for operators that need it.
+
+        Raises `UnknownColumnError` if it is not there, `TypeMismatchError` if it is of none of `types`
+        (where any are given).
+        """
+        index = self.schema.get_field_index(name)
+        if index < 0:
+            raise UnknownColumnError.of(name, self.schema.names)
+        field = self.schema.field(index)
+        if types and field.type not in types:
+            raise TypeMismatchError(
+                f"the column {name!r} has another type",
+                expected=" or ".join(map(str, types)),
+                found=str(field.type),
+                remedy="name another column, or cast it before",
+            )
+        return field
+
+    def need(self, *, event_time: bool = False, append_only: bool = False) -> None:
+        """Raise `EventTimeError` or `TypeMismatchError` for a stream that lacks what an operator needs."""
+        if event_time and not self.event_time:
+            raise EventTimeError(
+                "this operator needs event time",
+                expected="a stream with an event time",
+                found="a stream without one",
+                remedy="give `event_time=` and `watermark=` to `sl.read`",
+            )
+        if append_only and self.changes is not None:
+            raise TypeMismatchError(
+                "this operator takes rows that stay",
+                expected="an append-only stream",
+                found=f"a {self.changes.describe()}",
+                remedy="put it before the aggregate, or make the window above it `.final_only()`",
+            )
 
 
 # --------------------------------------------------------------------------- operators

@@ -1,7 +1,9 @@
 """Operators: plain factories for `toolz.pipe`, the fluent `Stream`, and the contracts for your own."""
 
-from streamlib.core.batch import Batch
+from streamlib.core.batch import Batch, concat_batches
 from streamlib.core.contracts import Operator, OperatorSpec, OperatorState, StreamType
+from streamlib.core.segment import Segment
+from streamlib.core.time import MAX_TIME, MIN_TIME
 from streamlib.operators.aggregate_function import AggregateFunction, Argument
 from streamlib.operators.aggregates import count, max, mean, min, sum
 from streamlib.operators.factories import (
@@ -19,21 +21,29 @@ from streamlib.operators.factories import (
     with_columns,
 )
 from streamlib.operators.stream import Stream, read
+from streamlib.state.key_groups import key_groups
+from streamlib.state.key_slots import KeySlots
 
 __all__ = [
+    "MAX_TIME",
+    "MIN_TIME",
     "AggregateFunction",
     "Argument",
     "Batch",
+    "KeySlots",
     "Operator",
     "OperatorSpec",
     "OperatorState",
+    "Segment",
     "Stream",
     "StreamType",
     "WindowedStream",
     "aggregate",
+    "concat_batches",
     "count",
     "filter",
     "key_by",
+    "key_groups",
     "map",
     "map_batches",
     "max",

@@ -1,6 +1,7 @@
-"""What streamlib tests itself with, for users' tests as well: a hand-moved clock, scripted sources."""
+"""What streamlib tests itself with, for your tests as well: checks of flows, a clock, scripted sources."""
 
+from streamlib.testing.checks import assert_parity, assert_survives
 from streamlib.testing.clock import ManualClock
 from streamlib.testing.sources import fail, pause, rows, scripted
 
-__all__ = ["ManualClock", "fail", "pause", "rows", "scripted"]
+__all__ = ["ManualClock", "assert_parity", "assert_survives", "fail", "pause", "rows", "scripted"]

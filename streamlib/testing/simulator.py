@@ -255,10 +255,11 @@ def _crash_point_of_any_step(chance: random.Random, moments: list[str]) -> int:
 
 
 def published(disk: Disk, folder: str, schema: pa.Schema) -> pa.Table:
-    """All rows in the Parquet files of a folder, sorted by every column."""
+    """All rows in the Parquet files of a folder, sorted by every column that has an order."""
     tables = [pq.read_table(pa.BufferReader(disk.read(f"{folder}/{name}"))) for name in disk.list(folder)]
     table = pa.concat_tables(tables) if tables else schema.empty_table()
-    return table.sort_by([(name, "ascending") for name in table.schema.names])
+    ordered = [(f.name, "ascending") for f in table.schema if not pa.types.is_nested(f.type)]
+    return table.sort_by(ordered) if ordered else table
 
 
 def crash_table(outcomes: list[Outcome]) -> str:
