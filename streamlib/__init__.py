@@ -4,7 +4,7 @@ A flow is a value. An operator is a deterministic state machine over Arrow batch
 decides when to call it.
 """
 
-from streamlib import connectors, operators, windows
+from streamlib import connectors, operators, plot, windows
 from streamlib.core.errors import StreamlibError
 from streamlib.core.expressions import Expr, col, event_time, lit, udf, when
 from streamlib.core.secrets import Secret, secret
@@ -42,6 +42,7 @@ __all__ = [
     "min",
     "monotone",
     "operators",
+    "plot",
     "read",
     "secret",
     "sum",

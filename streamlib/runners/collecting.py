@@ -23,8 +23,8 @@ from streamlib.runners.world import LocalWorld
 from streamlib.runtime.pipeline import Mode, Pipeline
 from streamlib.state.current_rows import final_table
 
-COLLECTED = "collect"
-"""The name of the only sink where a single stream is collected."""
+COLLECTED = "(collect)"
+"""The name of the only sink where a single stream is collected; one that no user can give."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,11 @@ class Run:
         """Rows that entered."""
         return self._driver.pipeline.rows
 
+    @property
+    def watermark(self) -> int:
+        """The least watermark of the sources."""
+        return self._driver.pipeline.watermark
+
     def go(self, *, close_windows: bool = False) -> None:
         """Run. `close_windows` shows what the windows hold that are open when `stop` ends the run."""
         pipeline = self._driver.pipeline
@@ -126,7 +131,7 @@ class Run:
             last_first.callback(self._driver.close)
             self._driver.open()
             while not pipeline.finished and not self.early:
-                self._turn()
+                self.turn()
                 self.early = not pipeline.finished and self._enough()
             if self.early and close_windows and not self._stop.enough(self._counts):
                 before = sum(self._counts.values())
@@ -137,7 +142,8 @@ class Run:
     def _enough(self) -> bool:
         return self._stop.enough(self._counts) or self._stop.over(self._driver.pipeline)
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Read, let rows enter, and take what comes out; sleep only if there was nothing to do."""
         pipeline, clock = self._driver.pipeline, self._world.clock
         self._driver.read()
         rows = self._driver.step()
@@ -150,8 +156,12 @@ class Run:
         for name, batch in self._driver.pipeline.take_written():
             kept = self._stop.cut(batch)
             if kept.num_rows:
-                self.found[name].append(kept)
+                self.take(name, kept)
                 self._counts[name] += kept.num_rows
+
+    def take(self, sink: str, batch: Batch) -> None:
+        """Rows for a sink came out."""
+        self.found[sink].append(batch)
 
 
 def collect(flow: BoundFlow, n: int | None, until: Until | None) -> dict[str, pa.Table]:

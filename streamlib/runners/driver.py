@@ -27,9 +27,10 @@ class BatchSize:
     smallest, largest = 4_096, 262_144
     target = 0.05  # seconds a step may take: well below any checkpoint interval
 
-    def __init__(self, rows: int = 65_536, smallest: int = smallest) -> None:
+    def __init__(self, rows: int = 65_536, smallest: int = smallest, largest: int = largest) -> None:
         self.rows = rows
         self.smallest = smallest
+        self.largest = largest
 
     def adapt(self, admitted: int, seconds: float) -> None:
         """Learn from a step that took so long."""
