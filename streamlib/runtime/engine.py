@@ -94,7 +94,7 @@ class Engine:
         try:
             outputs = stage.outputs(stage.operator.on_batch(batch, port), "on_batch")
         except Exception as error:
-            _blame(error, stage)
+            _blame(error, stage.bound)
             raise
         self._emit(stage, outputs)
 
@@ -117,7 +117,7 @@ class Engine:
             outputs = stage.outputs(stage.operator.on_watermark(watermark), "on_watermark")
             promised = stage.operator.output_watermark(watermark)
         except Exception as error:
-            _blame(error, stage)
+            _blame(error, stage.bound)
             raise
         self._emit(stage, outputs)
         self._forward(stage, promised)
@@ -243,8 +243,9 @@ def _machine(bound: BoundNode, spec: OperatorSpec) -> Operator:
     try:
         operator = spec.build(bound.input_types)
         check_machine(spec, operator)
-    except StreamlibError as error:
-        raise bound.node.blame(error) from error.__cause__
+    except Exception as error:
+        _blame(error, bound)
+        raise
     return operator
 
 
@@ -254,7 +255,7 @@ def _snapshot(stage: Stage, operator: Operator) -> OperatorState:
         if stage.custom:
             check_state(state)
     except Exception as error:
-        _blame(error, stage)
+        _blame(error, stage.bound)
         raise
     return state
 
@@ -264,7 +265,7 @@ def _restore(stage: Stage, operator: Operator, state: OperatorState) -> None:
         operator.restore(state)
     except Exception as error:
         error.add_note("while it restored what its snapshot had saved")
-        _blame(error, stage)
+        _blame(error, stage.bound)
         raise
 
 
@@ -273,9 +274,9 @@ def _distinct_targets(stage: Stage) -> list[tuple[Stage, int]]:
     return [target for targets in stage.targets for target in targets]
 
 
-def _blame(error: Exception, stage: Stage) -> None:
+def _blame(error: Exception, bound: BoundNode) -> None:
     """Name the operator and the user's source line that built it in the error itself."""
-    node = stage.bound.node
+    node = bound.node
     if isinstance(error, StreamlibError):
         node.blame(error)
     else:
