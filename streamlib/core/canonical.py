@@ -7,7 +7,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -20,13 +20,13 @@ def canonical(value: Any) -> object:
     themselves only (by identity). A description may answer for itself with a method `canonical`.
     """
     if isinstance(value, type):
-        return ("class", f"{value.__module__}.{value.__qualname__}")
+        return ("class", _class_name(value))
     own = getattr(value, "canonical", None)
     if own is not None:
         return own()
     if is_dataclass(value):
         shown = tuple((f.name, canonical(getattr(value, f.name))) for f in fields(value) if f.compare)
-        return (f"{type(value).__module__}.{type(value).__qualname__}", *shown)
+        return (_class_name(type(value)), *shown)
     if isinstance(value, pa.Schema | pa.DataType | pa.Table | pa.RecordBatch):
         return _canonical_arrow(value)
     if isinstance(value, enum.Enum):
@@ -35,7 +35,27 @@ def canonical(value: Any) -> object:
         return tuple((k, canonical(v)) for k, v in value.items())
     if isinstance(value, tuple | list):
         return tuple(canonical(v) for v in value)
-    return ("function", function_id(value)) if callable(value) else value
+    return ("function", _named_function(value)) if callable(value) else value
+
+
+def _class_name(kind: type) -> str:
+    return f"{_module_name(kind.__module__)}.{kind.__qualname__}"
+
+
+def _named_function(function: Callable[..., Any]) -> str:
+    module, colon, name = function_id(function).partition(":")
+    return _module_name(module) + colon + name
+
+
+def _module_name(module: str) -> str:
+    """The name of a module, also where it is run as a script: state fits however a flow is started."""
+    if module != "__main__":
+        return module
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if spec is not None:
+        return str(spec.name).removesuffix(".__main__")
+    return module if file is None else Path(file).stem
 
 
 def _canonical_arrow(value: Any) -> object:
