@@ -81,7 +81,7 @@ class RunningAggregateOperator(Operator):
     def merge(self, partials: Sequence[Partial]) -> Iterable[Output]:
         """See `Combines`."""
         blocks = [p if isinstance(p, Block) else self._aggregator.block_of(p) for p in partials]
-        block = self._aggregator.merge(blocks)
+        block = blocks[0] if len(blocks) == 1 else self._aggregator.merge(blocks)  # one has each group once
         step = self._groups.add(block)
         updates = Updates.of(step, self._aggregator)
         if not len(updates):
