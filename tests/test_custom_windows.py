@@ -13,6 +13,8 @@ import streamlib as sl
 from streamlib import windows
 from streamlib.connectors import memory
 from streamlib.core.errors import TypeMismatchError, UserFunctionError
+from streamlib.testing import assert_parity, assert_survives
+from streamlib.testing.reference import Row
 from tests.flows import SECOND, table_rows
 from tests.test_parity import PARTITIONS, streamed, tables
 
@@ -27,6 +29,14 @@ class Regular(windows.WindowAssigner):
 
     def assign(self, times):
         return windows.sliding(self.size, every=self.every, offset=self.offset).assign(times)
+
+
+@dataclass(frozen=True, eq=False)
+class Knowing(Regular):
+    """One that tells when windows end."""
+
+    def end_after(self, time):
+        return windows.sliding(self.size, every=self.every, offset=self.offset).end_after(time)
 
 
 def aggregated(partitions, window, chunk: int, delay: int = 0) -> sl.Stream:
@@ -44,6 +54,7 @@ def aggregated(partitions, window, chunk: int, delay: int = 0) -> sl.Stream:
     )
 
 
+@pytest.mark.parametrize("kind", [Regular, Knowing])
 @given(
     rows=PARTITIONS,
     chunks=st.tuples(st.integers(1, 50), st.integers(1, 50)),
@@ -53,12 +64,12 @@ def aggregated(partitions, window, chunk: int, delay: int = 0) -> sl.Stream:
     delay=st.integers(0, 10),
 )
 def test_an_assigner_that_is_regular_gives_what_the_built_in_window_gives(
-    tmp_path_factory, rows, chunks, size, every, offset, delay
+    tmp_path_factory, kind, rows, chunks, size, every, offset, delay
 ):
     partitions = {f"p{i}": found for i, found in enumerate(rows)}
     every = min(every, 3 * size)
     spec = (size * SECOND, every * SECOND, offset % every * SECOND)
-    own = aggregated(partitions, Regular(*spec), chunks[0], delay * SECOND)
+    own = aggregated(partitions, kind(*spec), chunks[0], delay * SECOND)
     built_in = aggregated(
         partitions, windows.sliding(spec[0], every=spec[1], offset=spec[2]), chunks[1], delay * SECOND
     )
@@ -110,3 +121,54 @@ def test_windows_that_cannot_be_are_refused_when_the_flow_is_bound(name):
 def test_a_class_that_is_no_assigner_is_refused_where_it_is_written():
     with pytest.raises(TypeMismatchError, match="this is not a window"):
         aggregated({"p": []}, object(), 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Ends(Regular):
+    """One that tells ends as it is told to."""
+
+    told: object = None
+
+    def end_after(self, time):
+        return self.told(time)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        (lambda t: t, "returned no later instant"),
+        (lambda t: None, "returned no later instant"),
+        (lambda t: t + 60 * SECOND, "gave a window of which end_after did not know"),
+    ],
+)
+def test_ends_that_are_not_those_of_the_windows_are_refused(told, text, tmp_path):
+    rows = {"p": [Row(i * SECOND, "a", 1) for i in range(60)]}
+    stream = aggregated(rows, Ends(10 * SECOND, 10 * SECOND, told=told), 5)
+    with pytest.raises(UserFunctionError, match=text):
+        streamed(stream, tmp_path, 5)
+
+
+@dataclass(frozen=True, eq=False)
+class Nested(windows.WindowAssigner):
+    """Minutes, and hours that begin with them: several windows with one end, and none at night."""
+
+    def assign(self, times):
+        minute, hour = 60 * SECOND, 3600 * SECOND
+        awake = np.flatnonzero(times % (24 * hour) >= 8 * hour)
+        minutes, hours = times[awake] // minute * minute, times[awake] // hour * hour
+        starts, ends = np.concatenate([minutes, hours]), np.concatenate([minutes + minute, hours + hour])
+        return np.concatenate([awake, awake]), starts, ends
+
+
+@pytest.mark.parametrize("keys", [(), ("key",)])
+def test_windows_with_gaps_and_common_ends_survive(keys):
+    rows = [{"at": i * 977 * SECOND, "key": i % 2, "v": i} for i in range(300)]
+    read = sl.read(memory.source(rows), name="rows", event_time="at", watermark=sl.bounded_disorder("20min"))
+    keyed = read.key_by(*keys) if keys else read
+    result = keyed.window(Nested()).aggregate(n=sl.count(), total=sl.sum("v"))
+    found = assert_parity(sl.Flow("f", result.write(memory.sink(), name="out")), seeds=range(3))["out"]
+    assert_survives(sl.Flow("f", result.write(memory.sink(), name="out")), seeds=range(3))
+    awake = [r for r in rows if r["at"] // (3600 * SECOND) % 24 >= 8]
+    assert sum(found["n"].to_pylist()) == 2 * len(awake)
+    updating = keyed.window(Nested(), allowed_lateness="1h").aggregate(total=sl.sum("v"))
+    assert_survives(sl.Flow("f", updating.write(memory.table_sink(), name="out")), seeds=range(3))

@@ -13,6 +13,7 @@ from streamlib.core.time import MAX_TIME, Micros, clamp, show_instant
 from streamlib.windows.assigners import SlidingWindow
 from streamlib.windows.contract import Assigned, Grid, Indices, Placement, WindowAssigner
 
+_YEARS = (-62_135_596_800_000_000, 253_402_300_799_000_000)  # 1 to 9999: what calendars reach
 _PROBES = np.array([0, 1_577_836_800_000_000])  # the epoch, and 2020-01-01
 
 
@@ -20,8 +21,8 @@ _PROBES = np.array([0, 1_577_836_800_000_000])  # the epoch, and 2020-01-01
 class AssignedGrid:
     """The grid of a custom assigner. Windows with the same end differ in their start alone.
 
-    Nothing is known of the windows before rows come, so every instant may end one: a row behind the
-    watermark is judged by exactly the watermark that came before it.
+    Nothing is known of the windows before rows come, so unless the assigner knows better every instant
+    may end one: a row behind the watermark is judged by exactly the watermark that came before it.
     """
 
     assigner: WindowAssigner
@@ -32,6 +33,7 @@ class AssignedGrid:
 
     def place(self, times: Micros, closed: int) -> Placement:
         rows, starts, ends = self.assign(times)
+        self._check_next(ends, closed)
         over = ends <= closed
         if not over.any():
             return Placement(rows, ends, starts)
@@ -122,7 +124,30 @@ class AssignedGrid:
         return watermark
 
     def end_after(self, time: int) -> int:
-        return min(time + 1, MAX_TIME)
+        if not _YEARS[0] <= time <= _YEARS[1]:
+            return min(time + 1, MAX_TIME)
+        end = self.assigner.end_after(time)
+        if not isinstance(end, int) or end <= time:
+            raise UserFunctionError(
+                f"{type(self.assigner).__name__}.end_after returned no later instant",
+                expected=f"an int above {time}, {show_instant(time)}",
+                found=shown(end),
+                remedy="leave the method out, or see `WindowAssigner.end_after`",
+            )
+        return min(end, MAX_TIME)
+
+    def _check_next(self, ends: Micros, closed: int) -> None:
+        """Refuse windows of which `end_after` did not know: their lateness would depend on batching."""
+        if type(self.assigner).end_after is WindowAssigner.end_after:
+            return
+        following, next_end = ends[ends > closed], self.end_after(closed)
+        if len(following) and int(following.min()) < next_end:
+            raise UserFunctionError(
+                f"{self._name} gave a window of which end_after did not know",
+                expected=f"no end between {show_instant(closed)} and {show_instant(next_end)}",
+                found=f"a window that ends at {show_instant(int(following.min()))}",
+                remedy="leave `end_after` out, or see `WindowAssigner.end_after`",
+            )
 
     def starts(self, windows: Micros) -> Micros:
         raise NotImplementedError("numbers don't tell starts")
