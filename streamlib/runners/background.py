@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from streamlib.core.errors import StreamlibError
+from streamlib.core.redaction import redacted
 from streamlib.core.time import Duration, duration, show_duration
 from streamlib.plan.flow import Flow
 from streamlib.plan.launch import JobOptions, JobResult, Stats, Status
@@ -193,6 +194,6 @@ def _rate(stats: Stats) -> float:
 
 def _first_line(error: BaseException | None) -> str:
     """What went wrong on one line; the exception itself tells the rest to whoever asks."""
-    text = str(error).splitlines()
+    text = redacted(str(error)).splitlines()
     name = type(error).__name__
     return f"{name}: {text[0]}" if text and text[0] else name
