@@ -11,13 +11,13 @@ from typing import Literal
 
 import msgspec
 
-from streamlib.core.contracts import KEY_GROUPS, OperatorSpec, StreamType
+from streamlib.core.contracts import KEY_GROUPS, OperatorSpec, StreamType, TakesChanges
 from streamlib.core.errors import StreamlibError
 from streamlib.core.settings import GuaranteeLevel as Level
 from streamlib.core.time import show_duration
 from streamlib.plan.bind import BoundFlow, BoundNode, bind_partly
 from streamlib.plan.guarantee import End, ends_of, guarantee_of
-from streamlib.plan.node import Node, Read
+from streamlib.plan.node import Node, Read, Write
 
 VERSION = 1
 """Of the JSON's shape. New fields leave it as it is; it rises when one changes its meaning or goes."""
@@ -195,7 +195,7 @@ def _step(flow: BoundFlow, bound: BoundNode, ends: Mapping[str, End], error: Exc
         state=_state(bound, spec) if isinstance(spec, OperatorSpec) and spec.stateful else None,
         order_sensitive=spec.order_sensitive if isinstance(spec, OperatorSpec) else None,
         source=_source(spec, end) if isinstance(spec, Read) and end else None,
-        sink=SinkEnd(end.ability, ("append-only",), end.level) if end and end.role == "sink" else None,
+        sink=_sink(spec, end) if isinstance(spec, Write) and end else None,
         error=None if error is None else _reason(error),
     )
 
@@ -223,6 +223,18 @@ def rows_of(stream: StreamType) -> Rows:
 def _state(bound: BoundNode, spec: OperatorSpec) -> State:
     keys = bound.input_types[0].keys if spec.keyed and bound.input_types else ()
     return State(keys, KEY_GROUPS if keys else 1)
+
+
+_TAKES: Mapping[str | None, tuple[str, ...]] = {
+    None: ("append-only",),
+    "retract": ("append-only", "changelog"),
+    "upsert": ("changelog with identity",),
+}
+
+
+def _sink(write: Write, end: End) -> SinkEnd:
+    takes = write.sink.takes if isinstance(write.sink, TakesChanges) else None
+    return SinkEnd(end.ability, _TAKES[takes], end.level)
 
 
 def _source(read: Read, end: End) -> SourceEnd:
