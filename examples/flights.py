@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from flights_parts import arrivals, comparison, crash, report
+from flights_parts import arrivals, comparison, crash, pictures, report
 from flights_parts.options import Options, parse
 from flights_parts.paced import Paced
 from flights_parts.places import DEFAULT_FOLDER, Places
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def demo(options: Options) -> None:
-    """The five parts, then what they showed."""
+    """The five parts, then what they showed, in words and in pictures."""
     began = time.monotonic()
     places = Places(options.out)
     places.prepare()
@@ -92,7 +92,11 @@ def demo(options: Options) -> None:
     killed_and_continued(options, places, flights, shown)
     report.heading("What was shown")
     shown.print()
+    drawn = pictures.draw(places.table("stream", "hourly"), flights.departed, places.root)
     print(f"\n{time.monotonic() - began:.1f} s in all; everything is in {places.root}/")
+    print("The week around the worst day, and that day's watermark against arrival:")
+    for path in drawn:
+        print(path)
 
 
 def set_up(options: Options, places: Places, shown: report.Findings) -> arrivals.Flights:

@@ -31,7 +31,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import flights as demo  # noqa: E402 - found through the line above, as a script finds its neighbours
-from flights_parts import arrivals, comparison, crash, paced, report  # noqa: E402
+from flights_parts import arrivals, comparison, crash, paced, pictures, report  # noqa: E402
 from flights_parts.places import Places  # noqa: E402
 
 HEADER = (
@@ -123,6 +123,26 @@ def test_the_demo_holds_all_it_claims(smoke: Run) -> None:
     assert "5,000 flights of 2013" in smoke.out
     assert "all closed" in smoke.err, "progress is shown, in plain lines where there is no terminal"
     assert "\x1b" not in smoke.out + smoke.err
+
+
+def test_the_demo_ends_with_the_paths_of_its_pictures(smoke: Run) -> None:
+    paths = [Path(line) for line in smoke.out.splitlines()[-2:]]
+    assert paths == [smoke.places.root / "hourly.png", smoke.places.root / "watermark.png"]
+    for path in paths:
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_pictures_show_the_worst_day(smoke: Run) -> None:
+    hourly = smoke.places.table("stream", "hourly")
+    day = pictures.worst_day(hourly)
+    delays = {}
+    for row in hourly.to_pylist():
+        local = row["window_start"].astimezone(NEW_YORK).date()
+        delays[local] = delays.get(local, 0) + row["mean_delay"] * row["departures"]
+    assert delays[day] == max(delays.values())
+    counts, means = pictures.hours(hourly, day).axes
+    assert [line.get_label() for line in counts.get_lines()] == list(arrivals.AIRPORTS)
+    assert (counts.get_ylabel(), means.get_ylabel()) == ("departures", "mean_delay (minutes)")
 
 
 def test_lateness_changed_windows_and_each_is_named(smoke: Run) -> None:

@@ -88,6 +88,15 @@ def test_title_axes_and_units_say_what_is_plotted() -> None:
     assert labels == ["01:00"], "Rome was an hour ahead"
 
 
+def test_a_title_of_ones_own_replaces_the_one_there_is() -> None:
+    stream = timed([0], key=["a"])
+    for ax in (
+        plot.windows(counted(stream, "key").collect(), "n", title="mine"),
+        plot.watermark(stream, title="mine"),
+    ):
+        assert ax.get_title(loc="left") == "mine"
+
+
 def test_of_many_keys_the_largest_are_named_and_the_others_grey() -> None:
     keys = [key for key in range(12) for _ in range(key + 1)]
     ax = plot.windows(counted(timed([0] * len(keys), key=keys), "key").collect(), "n")

@@ -28,6 +28,7 @@ def watermark(
     n: int = 1_000,
     until: Until = "10s",
     tz: str = "UTC",
+    title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Plot the event times of a stream's first rows in the order of their arrival, and the watermark.
@@ -42,6 +43,7 @@ def watermark(
         n: how many rows.
         until: when to stop if they don't come, see `Stream.collect`.
         tz: the time zone in which time is shown.
+        title: default: the stream's name and the days.
         ax: axes to draw into; default: new ones.
 
     Raises:
@@ -83,9 +85,8 @@ def watermark(
         ax.set_xlabel(f"arrival: {arrival} ({tz})")
     ax.margins(x=0.01)
     ax.set_ylabel(f"event time ({tz})")
-    title = f"{stream.port.node.title}: event time against arrival"
-    when = days(rows.event_time, tz)
-    title_and_legend(ax, f"{title}, {when}" if when else title, legend=True)
+    told = [f"{stream.port.node.title}: event time against arrival", days(rows.event_time, tz)]
+    title_and_legend(ax, title or ", ".join(filter(None, told)), legend=True)
     return ax
 
 

@@ -30,6 +30,7 @@ def windows(
     by: str | Sequence[str] | None = None,
     unit: str | None = None,
     tz: str = "UTC",
+    title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Plot a result of windows over time: a line for each key.
@@ -44,6 +45,7 @@ def windows(
         by: the columns that tell lines apart; default: those before `window_start`, the keys.
         unit: of `y`, for the axis.
         tz: the time zone in which time is shown.
+        title: default: what is plotted, for which keys and windows.
         ax: axes to draw into; default: new ones.
 
     Raises:
@@ -77,7 +79,7 @@ def windows(
     ax.margins(x=0.01)
     ax.set_xlabel(f"{'end of the window' if panes.overlap else 'window'} ({tz})")
     ax.set_ylabel(y if unit is None else f"{y} ({unit})")
-    title_and_legend(ax, panes.title(y, keys), legend=bool(keys) and bool(lines))
+    title_and_legend(ax, title or panes.title(y, keys), legend=bool(keys) and bool(lines))
     return ax
 
 
