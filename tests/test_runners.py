@@ -23,13 +23,14 @@ from streamlib.core.errors import DefinitionError, SinkError
 from streamlib.core.time import MAX_TIME, MIN_TIME, SECOND
 from streamlib.plan.launch import JobResult, Stats
 from streamlib.plan.node import Node
-from streamlib.runners import feeds as feeds_module
+from streamlib.runners import pool as pool_module
 from streamlib.runners import progress as progress_module
 from streamlib.runners.checkpointing import Checkpointer, SinkLane
 from streamlib.runners.clock import RealClock
 from streamlib.runners.driver import BatchSize
-from streamlib.runners.feeds import READ_AHEAD_ROWS, InlineFeed, ReaderPool, ThreadFeed
+from streamlib.runners.feeds import READ_AHEAD_ROWS, InlineFeed, ThreadFeed
 from streamlib.runners.lanes import QUEUE_LIMIT, InlineLane, ThreadLane
+from streamlib.runners.pool import DaemonPool
 from streamlib.runners.progress import TextProgress, progress_line, progress_to, summary
 from streamlib.runners.signals import AbortedError, draining_on_signals
 from streamlib.runners.stats import Silent
@@ -193,7 +194,7 @@ class Script:
 
 @pytest.fixture
 def pool():
-    found = ReaderPool(2)
+    found = DaemonPool(2, "reader")
     yield found
     found.close()
 
@@ -300,7 +301,7 @@ def test_closing_a_thread_feed_whose_read_hangs_gives_up_in_time_and_leaves_the_
 
 
 def test_a_read_that_still_waits_for_a_thread_is_given_up_at_once(gate):
-    pool = ReaderPool(1)
+    pool = DaemonPool(1, "reader")
     pool.submit(lambda: gate.wait(PATIENCE) and None)
     reader = Script([Pause.END])
     feed = ThreadFeed(reader, pool, nothing)
@@ -314,7 +315,7 @@ def test_a_read_that_still_waits_for_a_thread_is_given_up_at_once(gate):
 
 
 def test_reader_threads_do_not_keep_a_process_alive_and_end_with_their_pool(gate):
-    pool = ReaderPool(2)
+    pool = DaemonPool(2, "reader")
     threads = [t for t in threading.enumerate() if t.name.startswith("streamlib-reader") and t.is_alive()]
     assert all(thread.daemon for thread in threads)
     pool.close()
@@ -332,7 +333,7 @@ def test_an_error_that_nobody_asked_for_does_not_keep_a_feed_from_closing(pool):
 
 def test_a_reader_pool_lets_go_of_a_reader_as_soon_as_it_has_read():
     """At the end of the process a reader that is still held aborts it in Arrow's C++."""
-    pool = ReaderPool(1)
+    pool = DaemonPool(1, "reader")
 
     class Reader:
         def read(self) -> None: ...
@@ -346,9 +347,9 @@ def test_a_reader_pool_lets_go_of_a_reader_as_soon_as_it_has_read():
 
 
 def test_closing_a_reader_pool_ends_its_threads_and_leaves_behind_only_one_that_hangs(gate, monkeypatch):
-    monkeypatch.setattr(feeds_module, "JOIN_TIMEOUT", 0.1)
+    monkeypatch.setattr(pool_module, "JOIN_TIMEOUT", 0.1)
     before = set(threading.enumerate())
-    pool = ReaderPool(3)
+    pool = DaemonPool(3, "reader")
     pool.submit(gate.wait)
     pool.submit(nothing).result(PATIENCE)
     threads = set(threading.enumerate()) - before

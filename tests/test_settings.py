@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from streamlib.runners.settings import Effective, Surroundings, effective
 
 FLAGS = "flag"
 REAL = {"state": "/s", "checkpoint_interval": "1s", "guarantee": "exactly-once"}
-REAL |= {"drain_timeout": "2s", "progress": "none"}
+REAL |= {"drain_timeout": "2s", "progress": "none", "parallelism": 3, "workers": "threads"}
 
 
 def flow_of(name: str = "hot", sink: object = None, settings: sl.Settings | None = None) -> sl.Flow:
@@ -69,8 +70,8 @@ def test_flag_beats_environment_beats_file_beats_code_beats_default(tmp_path):
 def test_every_setting_can_be_given_everywhere(tmp_path, name):
     assert found(tmp_path, asked=sl.Settings(**{name: REAL[name]}))[name] == REAL[name]
     assert found(tmp_path, flow_of(settings=sl.Settings(**{name: REAL[name]})))[name] == REAL[name]
-    assert found(tmp_path, **{f"STREAMLIB_{name.upper()}": REAL[name]})[name] == REAL[name]
-    (tmp_path / "streamlib.toml").write_text(f'{name} = "{REAL[name]}"\n')
+    assert found(tmp_path, **{f"STREAMLIB_{name.upper()}": str(REAL[name])})[name] == REAL[name]
+    (tmp_path / "streamlib.toml").write_text(f"{name} = {json.dumps(REAL[name])}\n")
     assert found(tmp_path)[name] == REAL[name]
 
 

@@ -221,6 +221,9 @@ class OperatorSpec(Value, ABC):
     operator without state works wherever rows are; it looks at rows alone, not at the watermark.
     """
 
+    per_record: ClassVar[bool] = False
+    """Whether it calls Python for every row, expressions aside: several workers then are processes."""
+
     @abstractmethod
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         """The types of the outputs. Raises a `StreamlibError` for whatever can be known to fail."""

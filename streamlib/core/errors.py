@@ -162,6 +162,10 @@ class TakenOverError(StateError):
     """Another process has taken the job over; this one must stop and must not be restarted."""
 
 
+class WorkerError(StreamlibError, RuntimeError):
+    """A worker process ended, or raised something that can't be sent to the process that runs the job."""
+
+
 class InvariantError(StreamlibError, AssertionError):
     """streamlib broke one of its own rules: a bug, please report it with the text of the error."""
 

@@ -17,6 +17,7 @@ from streamlib.core.time import Duration, duration, show_duration
 from streamlib.core.where import caller
 
 GuaranteeLevel = Literal["exactly-once", "at-least-once", "at-most-once"]
+WorkerKind = Literal["auto", "threads", "processes"]
 ProgressStyle = Literal["auto", "live", "plain", "none"]
 FLOW_NAME = "{flow}"
 """In `state`: the flow's name, for a batch run `NAME.backfill`."""
@@ -38,6 +39,11 @@ class Settings:
         drain_timeout: how long a stop may take before it is given up. Default: `60s`.
         progress: how progress is shown on stderr: `live`, `plain`, `none`, or `auto` (live in a terminal,
             a table in a notebook, plain lines elsewhere). Default: `auto`.
+        parallelism: how many workers share the operators, 1 to 128. Results, late rows included, are the
+            same for every number, and each run of a job may have another. Default: 1.
+        workers: `threads` (kernels that release the interpreter lock run at the same time), or
+            `processes` (Python functions do); `auto` is `processes` where the flow calls a Python
+            function for every record and can be pickled, else `threads`. Default: `auto`.
 
     Raises:
         DefinitionError: a value that the setting does not take.
@@ -51,6 +57,8 @@ class Settings:
     guarantee: GuaranteeLevel | None = None
     drain_timeout: Duration | None = None
     progress: ProgressStyle | None = None
+    parallelism: int | None = None
+    workers: WorkerKind | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.given().items():
@@ -107,6 +115,8 @@ class Setting:
 
 VARIABLE_PREFIX = "STREAMLIB_"
 DURATION = "DURATION"
+MOST_WORKERS = 128
+"""One for each key group."""
 
 
 def unknown_setting(name: str) -> DefinitionError:
@@ -136,6 +146,18 @@ def _duration(value: Any) -> str:
     return show_duration(duration(value))
 
 
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_WORKERS:
+        raise _refused(
+            "a number of workers", f"a whole number from 1 to {MOST_WORKERS}", value, "begin with the cores"
+        )
+    return value
+
+
+def _parse_count(text: str) -> int:
+    return _count(int(text) if text.isdecimal() else text)
+
+
 def _one_of(what: str, choices: tuple[str, ...]) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if value not in choices:
@@ -153,6 +175,7 @@ def _choice(name: str, what: str, choices: tuple[str, ...], default: str | None,
 
 _GUARANTEES: tuple[str, ...] = get_args(GuaranteeLevel)
 _STYLES: tuple[str, ...] = get_args(ProgressStyle)
+_WORKERS: tuple[str, ...] = get_args(WorkerKind)
 
 SETTINGS: Mapping[str, Setting] = {
     setting.name: setting
@@ -189,6 +212,14 @@ SETTINGS: Mapping[str, Setting] = {
             "How long a stop may take before it is given up (exit 4).",
         ),
         _choice("progress", "a way to show progress", _STYLES, "auto", "How progress is shown on stderr."),
+        Setting("parallelism", _count, _parse_count, "N", 1, "How many workers share the operators."),
+        _choice(
+            "workers",
+            "a kind of workers",
+            _WORKERS,
+            "auto",
+            "What they are; auto: processes where Python is called for every record.",
+        ),
     )
 }
 """Everything that can be set, by name."""

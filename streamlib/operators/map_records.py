@@ -41,6 +41,7 @@ class Map(OperatorSpec):
     """
 
     kind: ClassVar[str] = "map"
+    per_record: ClassVar[bool] = True
 
     function: Callable[[Any], Any]
     schema: pa.Schema

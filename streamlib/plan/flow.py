@@ -11,7 +11,7 @@ import pyarrow as pa
 from streamlib.core.canonical import fingerprint
 from streamlib.core.contracts import Sink, Source
 from streamlib.core.errors import DefinitionError, TypeMismatchError, did_you_mean, shown
-from streamlib.core.settings import GuaranteeLevel, ProgressStyle, Settings
+from streamlib.core.settings import GuaranteeLevel, ProgressStyle, Settings, WorkerKind
 from streamlib.core.time import Duration
 from streamlib.core.where import caller
 from streamlib.plan.bind import BoundFlow, bind_flow, ordered, rewritten
@@ -144,6 +144,8 @@ class Flow:
         finish: bool = False,
         drain_timeout: Duration | None = None,
         progress: ProgressStyle | None = None,
+        parallelism: int | None = None,
+        workers: WorkerKind | None = None,
     ) -> JobResult:
         """Run as a streaming job, in this process, until the input ends or a signal comes.
 
@@ -159,6 +161,8 @@ class Flow:
             finish: when stopped, close all windows and end the job for good.
             drain_timeout: how long a stop may take. Default: `60s`.
             progress: shown on stderr: `auto` (the default) is `live` in a terminal and `plain` elsewhere.
+            parallelism: how many workers share the operators, 1 to 128; see `Settings`. Default: 1.
+            workers: `threads`, `processes`, or `auto` (the default), which chooses; see `Settings`.
 
         Raises:
             StreamlibError: whatever keeps the flow from starting or from going on, saying where.
@@ -169,6 +173,8 @@ class Flow:
             guarantee=guarantee,
             drain_timeout=drain_timeout,
             progress=progress,
+            parallelism=parallelism,
+            workers=workers,
         )
         return launcher().run(self, asked, takeover=takeover, finish=finish)
 
@@ -182,6 +188,8 @@ class Flow:
         finish: bool = False,
         drain_timeout: Duration | None = None,
         progress: ProgressStyle | None = None,
+        parallelism: int | None = None,
+        workers: WorkerKind | None = None,
     ) -> Job:
         """Run as a streaming job on a background thread, and return at once.
 
@@ -197,6 +205,8 @@ class Flow:
             finish: when drained, close all windows and end the job for good.
             drain_timeout: as for `run`.
             progress: `auto` is a table in a notebook, and on stderr as for `run` elsewhere.
+            parallelism: as for `run`.
+            workers: as for `run`.
 
         Raises:
             StreamlibError: whatever keeps the flow from starting. What fails later, `Job.wait` raises.
@@ -216,6 +226,8 @@ class Flow:
             guarantee=guarantee,
             drain_timeout=drain_timeout,
             progress=progress,
+            parallelism=parallelism,
+            workers=workers,
         )
         return launcher().start(self, asked, takeover=takeover, finish=finish)
 
@@ -230,6 +242,8 @@ class Flow:
         takeover: bool = False,
         drain_timeout: Duration | None = None,
         progress: ProgressStyle | None = None,
+        parallelism: int | None = None,
+        workers: WorkerKind | None = None,
     ) -> JobResult:
         """Run the same graph as a batch over bounded sources: nothing is late.
 
@@ -245,6 +259,8 @@ class Flow:
             takeover: as for `run`.
             drain_timeout: as for `run`.
             progress: as for `run`.
+            parallelism: as for `run`.
+            workers: as for `run`.
         """
         asked = Settings(
             state=state,
@@ -252,6 +268,8 @@ class Flow:
             guarantee=guarantee,
             drain_timeout=drain_timeout,
             progress=progress,
+            parallelism=parallelism,
+            workers=workers,
         )
         return launcher().backfill(self.rebind(sources=sources, sinks=sinks), asked, takeover=takeover)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, Self
 import pyarrow as pa
 
 from streamlib.core.errors import InvariantError
-from streamlib.core.settings import GuaranteeLevel, Settings
+from streamlib.core.settings import GuaranteeLevel, Settings, WorkerKind
 from streamlib.core.time import Duration
 
 Outcome = Literal["finished", "drained", "already finished"]
@@ -32,6 +32,8 @@ class JobOptions:
         finish: when stopped, close all windows and end the job for good.
         drain_timeout: how long a stop may take.
         guarantee: the least that the flow must promise for the job to start; None: whatever it can.
+        parallelism: how many workers share the operators, 1 to 128.
+        workers: whether they are threads or processes; see `Settings`.
     """
 
     state: str | None = None
@@ -40,6 +42,8 @@ class JobOptions:
     finish: bool = False
     drain_timeout: Duration = "60s"
     guarantee: GuaranteeLevel | None = None
+    parallelism: int = 1
+    workers: WorkerKind = "auto"
 
 
 @dataclass(frozen=True)

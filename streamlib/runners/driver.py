@@ -12,6 +12,8 @@ from streamlib.plan.node import Read
 from streamlib.runners.blame import blaming
 from streamlib.runners.feeds import Feed
 from streamlib.runners.world import World
+from streamlib.runtime.crew import Crew
+from streamlib.runtime.parallel import ParallelEngine
 from streamlib.runtime.pipeline import Mode, Pipeline, SourceInput
 
 BATCH_ROWS = 1_000_000  # batch runs: large enough that per-batch costs vanish, small against memory
@@ -41,9 +43,16 @@ class BatchSize:
 
 
 class Driver:
-    """Partitions being read into a pipeline."""
+    """Partitions being read into a pipeline, whose operators a `crew` may share."""
 
-    def __init__(self, flow: BoundFlow, mode: Mode, world: World, size: BatchSize | None = None) -> None:
+    def __init__(
+        self,
+        flow: BoundFlow,
+        mode: Mode,
+        world: World,
+        size: BatchSize | None = None,
+        crew: Crew | None = None,
+    ) -> None:
         if mode == "batch":
             _check_bounded(flow)
         self._world = world
@@ -53,7 +62,9 @@ class Driver:
         partitions = {name: _partitions(bound, read) for name, (bound, read) in flow.reads().items()}
         self.total_rows: int | None = None
         """Batch runs: rows of all sources, where they all know it."""
-        self.pipeline = Pipeline(flow, partitions, mode, world.clock.monotonic())
+        self._crew = crew
+        engine = None if crew is None else ParallelEngine(flow, crew)
+        self.pipeline = Pipeline(flow, partitions, mode, world.clock.monotonic(), engine)
 
     def open(self) -> None:
         """Open a reader for every partition that has not ended, where the pipeline's positions say."""
@@ -119,8 +130,10 @@ class Driver:
         return self._size.rows if self._mode == "streaming" else BATCH_ROWS
 
     def close(self) -> None:
-        """Close all readers, whatever fails on the way."""
+        """Close all readers and end the workers, whatever fails on the way."""
         with ExitStack() as last_first:
+            if self._crew is not None:
+                last_first.callback(self._crew.close)
             for _, _, feed in self._feeds:
                 last_first.callback(feed.close)
         self._feeds.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -11,10 +10,10 @@ from concurrent.futures import wait as wait_for
 from typing import Protocol
 
 from streamlib.core.contracts import Chunk, Pause, SourceReader
+from streamlib.runners.pool import DaemonPool
 
 READ_AHEAD_ROWS = 400_000  # a partition: three chunks of the file readers, so that decoding never pauses
 READER_THREADS = 2  # decoding releases the interpreter lock; more threads than cores gain nothing
-JOIN_TIMEOUT = 0.5  # seconds a reader thread gets to end once it has nothing to do: far more than it needs
 READ_TIMEOUT = 5.0  # seconds that closing waits for the read under way: far longer than any that works
 
 
@@ -45,59 +44,10 @@ class InlineFeed:
         self._reader.close()
 
 
-class ReaderPool:
-    """Threads that read for all feeds.
-
-    They are daemons, which those of `concurrent.futures` are not: a read that hangs, on a dead mount
-    for example, must not keep a process alive that was told to stop.
-    """
-
-    def __init__(self, threads: int) -> None:
-        self._calls: queue.SimpleQueue[tuple[Future[None], Callable[[], None]] | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"streamlib-reader-{i}", daemon=True)
-            for i in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, call: Callable[[], None]) -> Future[None]:
-        """Queue the call for the next thread that is free."""
-        future: Future[None] = Future()
-        self._calls.put((future, call))
-        return future
-
-    def _work(self) -> None:
-        while (item := self._calls.get()) is not None:
-            self._run(*item)
-            del item  # else the reader stays until the next call, at the end until the process is gone
-
-    def _run(self, future: Future[None], call: Callable[[], None]) -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            call()
-        except BaseException as error:  # whatever it is, the runner has to hear of it
-            future.set_exception(error)
-        else:
-            future.set_result(None)
-
-    def close(self) -> None:
-        """End the threads; one that hangs is left behind.
-
-        The others must be gone when the interpreter ends: it stops daemons wherever they are, and
-        inside of Arrow's C++ that aborts the process.
-        """
-        for _ in self._threads:
-            self._calls.put(None)
-        for thread in self._threads:
-            thread.join(JOIN_TIMEOUT)
-
-
 class ThreadFeed:
     """Reads ahead on a pool, up to a bound in rows."""
 
-    def __init__(self, reader: SourceReader, pool: ReaderPool, wake: Callable[[], None]) -> None:
+    def __init__(self, reader: SourceReader, pool: DaemonPool, wake: Callable[[], None]) -> None:
         self._reader = reader
         self._pool = pool
         self._wake = wake

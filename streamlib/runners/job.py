@@ -21,6 +21,7 @@ from streamlib.plan.flow import Flow
 from streamlib.plan.guarantee import require
 from streamlib.plan.launch import JobOptions, JobResult, Outcome, Stats
 from streamlib.runners.checkpointing import Checkpointer, SinkLane
+from streamlib.runners.crews import hired
 from streamlib.runners.driver import Driver
 from streamlib.runners.ends import check_secrets
 from streamlib.runners.lanes import Lane
@@ -70,7 +71,8 @@ class Job:
         if self.options.guarantee is not None:
             require(bound, self.options.guarantee)
         check_secrets(bound)
-        self._driver = Driver(bound, self.mode, self._world)
+        crew = hired(bound, self.options, self._world.crew)
+        self._driver = Driver(bound, self.mode, self._world, crew=crew)
         attempt = self._world.new_id()
         self._store = StateStore(self.state, self._world.disk, self._world.clock, attempt)
         new_job = f"{self.flow.name}_{self._world.new_id()[:6]}"

@@ -36,7 +36,7 @@ class Effective:
 
     def options(self, *, takeover: bool = False, finish: bool = False) -> JobOptions:
         """What a job is run with."""
-        names = ("state", "checkpoint_interval", "drain_timeout", "guarantee")
+        names = ("state", "checkpoint_interval", "drain_timeout", "guarantee", "parallelism", "workers")
         return JobOptions(takeover=takeover, finish=finish, **{name: self[name] for name in names})
 
 

@@ -9,9 +9,14 @@ from typing import Protocol
 
 from streamlib.core.contracts import Clock, Disk, Source, SourceReader
 from streamlib.core.disk import LocalDisk
+from streamlib.plan.bind import BoundFlow
 from streamlib.runners.clock import RealClock
-from streamlib.runners.feeds import READER_THREADS, Feed, InlineFeed, ReaderPool, ThreadFeed
+from streamlib.runners.crews import CrewKind, ThreadCrew
+from streamlib.runners.feeds import READER_THREADS, Feed, InlineFeed, ThreadFeed
 from streamlib.runners.lanes import Lane, ThreadLane
+from streamlib.runners.pool import DaemonPool
+from streamlib.runners.processes import ProcessCrew
+from streamlib.runtime.crew import Crew
 
 
 class World(Protocol):
@@ -34,6 +39,10 @@ class World(Protocol):
         """A partition being read."""
         ...
 
+    def crew(self, flow: BoundFlow, size: int, kind: CrewKind) -> Crew:
+        """That many workers for a flow; they start when they get their first task."""
+        ...
+
     def close(self) -> None:
         """End the threads that feeds use."""
         ...
@@ -45,7 +54,7 @@ class LocalWorld:
     def __init__(self) -> None:
         self.disk: Disk = LocalDisk()
         self._clock = RealClock()
-        self._pool: ReaderPool | None = None
+        self._pool: DaemonPool | None = None
 
     @property
     def clock(self) -> Clock:
@@ -70,8 +79,12 @@ class LocalWorld:
         if getattr(source, "immediate", False):
             return InlineFeed(reader)
         if self._pool is None:
-            self._pool = ReaderPool(min(READER_THREADS, os.cpu_count() or 1))
+            self._pool = DaemonPool(min(READER_THREADS, os.cpu_count() or 1), "reader")
         return ThreadFeed(reader, self._pool, self._clock.wake)
+
+    def crew(self, flow: BoundFlow, size: int, kind: CrewKind) -> Crew:
+        """Threads or processes."""
+        return ProcessCrew(flow, size) if kind == "processes" else ThreadCrew(flow, size)
 
     def close(self) -> None:
         """End the reader threads."""

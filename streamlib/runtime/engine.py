@@ -23,6 +23,7 @@ from streamlib.runtime.outputs import check_machine, check_state, checked_output
 class Stage:
     """A node at work: its operator, who gets its outputs, and the watermarks of its inputs."""
 
+    number: int
     bound: BoundNode
     operator: Operator | None
     targets: list[list[tuple[Stage, int]]]
@@ -58,7 +59,7 @@ class Engine:
 
     def __init__(self, flow: BoundFlow) -> None:
         self.flow = flow
-        self._stages = [_stage(bound) for bound in flow.nodes]
+        self._stages = [_stage(number, bound) for number, bound in enumerate(flow.nodes)]
         for stage in self._stages:
             for port, (above, output) in enumerate(stage.bound.inputs):
                 self._stages[above].targets[output].append((stage, port))
@@ -94,7 +95,7 @@ class Engine:
         try:
             outputs = stage.outputs(stage.operator.on_batch(batch, port), "on_batch")
         except Exception as error:
-            _blame(error, stage.bound)
+            blame(error, stage.bound)
             raise
         self._emit(stage, outputs)
 
@@ -117,7 +118,7 @@ class Engine:
             outputs = stage.outputs(stage.operator.on_watermark(watermark), "on_watermark")
             promised = stage.operator.output_watermark(watermark)
         except Exception as error:
-            _blame(error, stage.bound)
+            blame(error, stage.bound)
             raise
         self._emit(stage, outputs)
         self._forward(stage, promised)
@@ -180,7 +181,7 @@ class Engine:
 
     def snapshot(self) -> dict[str, OperatorState]:
         """By id, the state of every stateful operator, between two calls."""
-        return {stage.id: _snapshot(stage, operator) for stage, _, operator in self._stateful()}
+        return {stage.id: snapshot_of(stage, operator) for stage, _, operator in self._stateful()}
 
     def check_versions(self, found: Mapping[str, object]) -> None:
         """Refuse a checkpoint whose operators are not those of this flow, before anything is restored."""
@@ -212,7 +213,7 @@ class Engine:
     def restore(self, states: Mapping[str, OperatorState], watermarks: Mapping[str, int]) -> None:
         """Become what was captured: operator states by id, source watermarks by source."""
         for stage, _, operator in self._stateful():
-            _restore(stage, operator, states[stage.id])
+            restore_into(stage, operator, states[stage.id])
         for source, watermark in watermarks.items():
             self.advance(source, watermark)  # fires nothing: the operators were restored at it
 
@@ -230,13 +231,15 @@ class Engine:
         return ", ".join(f"{stage.id} at {show_instant(stage.watermark)}" for stage in self._stages)
 
 
-def _stage(bound: BoundNode) -> Stage:
+def _stage(number: int, bound: BoundNode) -> Stage:
     spec = bound.node.spec
     operator = _machine(bound, spec) if isinstance(spec, OperatorSpec) else None
     targets: list[list[tuple[Stage, int]]] = [[] for _ in spec.outputs]
     inputs = [] if isinstance(spec, Read) else [MIN_TIME] * len(bound.inputs)
     assert operator is not None or isinstance(spec, Read | Write)
-    return Stage(bound, operator, targets, inputs, custom=operator is not None and is_custom(operator))
+    return Stage(
+        number, bound, operator, targets, inputs, custom=operator is not None and is_custom(operator)
+    )
 
 
 def _machine(bound: BoundNode, spec: OperatorSpec) -> Operator:
@@ -244,28 +247,28 @@ def _machine(bound: BoundNode, spec: OperatorSpec) -> Operator:
         operator = spec.build(bound.input_types)
         check_machine(spec, operator)
     except Exception as error:
-        _blame(error, bound)
+        blame(error, bound)
         raise
     return operator
 
 
-def _snapshot(stage: Stage, operator: Operator) -> OperatorState:
+def snapshot_of(stage: Stage, operator: Operator) -> OperatorState:
     try:
         state = operator.snapshot()
         if stage.custom:
             check_state(state)
     except Exception as error:
-        _blame(error, stage.bound)
+        blame(error, stage.bound)
         raise
     return state
 
 
-def _restore(stage: Stage, operator: Operator, state: OperatorState) -> None:
+def restore_into(stage: Stage, operator: Operator, state: OperatorState) -> None:
     try:
         operator.restore(state)
     except Exception as error:
         error.add_note("while it restored what its snapshot had saved")
-        _blame(error, stage.bound)
+        blame(error, stage.bound)
         raise
 
 
@@ -274,7 +277,7 @@ def _distinct_targets(stage: Stage) -> list[tuple[Stage, int]]:
     return [target for targets in stage.targets for target in targets]
 
 
-def _blame(error: Exception, bound: BoundNode) -> None:
+def blame(error: Exception, bound: BoundNode) -> None:
     """Name the operator and the user's source line that built it in the error itself."""
     node = bound.node
     if isinstance(error, StreamlibError):

@@ -74,12 +74,18 @@ class Pipeline:
         partitions: names of the partitions by source.
         mode: how rows are admitted and watermarks made.
         now: the monotonic clock, seconds.
+        engine: that of several workers; by default the operators work right here.
     """
 
     def __init__(
-        self, flow: BoundFlow, partitions: Mapping[str, Sequence[str]], mode: Mode, now: float
+        self,
+        flow: BoundFlow,
+        partitions: Mapping[str, Sequence[str]],
+        mode: Mode,
+        now: float,
+        engine: Engine | None = None,
     ) -> None:
-        self.engine = Engine(flow)
+        self.engine = Engine(flow) if engine is None else engine
         self.mode = mode
         domains = _time_domains(flow)
         reads = flow.reads()

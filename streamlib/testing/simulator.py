@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,11 +21,14 @@ import pyarrow.parquet as pq
 
 from streamlib.core.contracts import Chunk, Clock, Disk, Pause, Source, SourceReader
 from streamlib.core.time import SECOND
+from streamlib.plan.bind import BoundFlow
 from streamlib.plan.flow import Flow
 from streamlib.plan.launch import JobOptions, JobResult
+from streamlib.runners.crews import CrewKind
 from streamlib.runners.feeds import Feed
 from streamlib.runners.job import CHECKPOINT_LANE, Job
 from streamlib.runners.lanes import InlineLane, Lane
+from streamlib.runtime.crew import Crew, InlineCrew
 from streamlib.testing.disk import SimDisk, SimulatedCrash
 
 COMMITTED = "sink commit: sync_dir (output)"
@@ -153,6 +156,10 @@ class SimWorld:
         """A stuttering reader."""
         return _SimFeed(reader, self._chance, self._moments)
 
+    def crew(self, flow: BoundFlow, size: int, kind: CrewKind) -> Crew:
+        """Workers that take turns in this thread."""
+        return InlineCrew(flow, size)
+
     def close(self) -> None:
         """Nothing to end."""
 
@@ -181,6 +188,7 @@ def live(
     *,
     crashes: int,
     interval: str = "250ms",
+    parallelism: Sequence[int] = (1,),
 ) -> Outcome:
     """Run a job to its end through `crashes` power cuts, all drawn from `seed`.
 
@@ -191,10 +199,12 @@ def live(
         seed: everything random comes from it.
         crashes: how many attempts end early.
         interval: the checkpoint interval, in simulated time.
+        parallelism: numbers of workers, of which every attempt gets one.
     """
     chance = random.Random(seed)
     disk = SimDisk()
     outcome = Outcome({}, None)
+    workers = random.Random(f"{seed} workers").choices(parallelism, k=MAX_ATTEMPTS)
     moments_before = _undisturbed_moments(make_flow, seed, interval) if crashes else []
     for attempt in range(MAX_ATTEMPTS):
         crash_at = None
@@ -202,7 +212,8 @@ def live(
             crash_at = _crash_point(chance, moments_before, first=not outcome.crashes)
         moments = Moments(crash_at)
         try:
-            outcome.result = _attempt(make_flow(attempt), disk, seed + attempt, moments, interval)
+            options = JobOptions("/state", interval, parallelism=workers[attempt])
+            outcome.result = _attempt(make_flow(attempt), disk, seed + attempt, moments, options)
         except SimulatedCrash:
             disk.on_operation = _unwatched
             outcome.crashes.append(moments.crashed_at)
@@ -219,9 +230,9 @@ def _unwatched(operation: str, path: str) -> None:
     """The hook of a disk that is only looked at."""
 
 
-def _attempt(flow: Flow, disk: SimDisk, seed: int, moments: Moments, interval: str) -> JobResult:
+def _attempt(flow: Flow, disk: SimDisk, seed: int, moments: Moments, options: JobOptions) -> JobResult:
     world = SimWorld(disk, seed, moments)
-    job = Job(flow, "streaming", JobOptions(state="/state", checkpoint_interval=interval), world)
+    job = Job(flow, "streaming", options, world)
     job.start()
     moments.phase = "run"
     return job.run()
@@ -229,7 +240,7 @@ def _attempt(flow: Flow, disk: SimDisk, seed: int, moments: Moments, interval: s
 
 def _undisturbed_moments(make_flow: Callable[[int], Flow], seed: int, interval: str) -> list[str]:
     moments = Moments(None)
-    _attempt(make_flow(0), SimDisk(), seed, moments, interval)
+    _attempt(make_flow(0), SimDisk(), seed, moments, JobOptions("/state", interval))
     return moments.names
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 
 from streamlib.core.expressions.ast import Alias, Case, Column, EventTime, Expr
+from streamlib.core.expressions.functions import Call
 
 
 def nodes(expr: Expr) -> Iterator[Expr]:
@@ -30,6 +32,19 @@ def uses_event_time(expr: Expr) -> bool:
     False
     """
     return any(isinstance(node, EventTime) for node in nodes(expr))
+
+
+def calls_per_record(value: object) -> bool:
+    """Whether a description (an expression, or one that holds some) calls Python for every row.
+
+    >>> calls_per_record((Column("a") + 1, Column("b")))
+    False
+    """
+    if isinstance(value, Expr):
+        return any(isinstance(node, Call) and not node.function.vectorized for node in nodes(value))
+    if isinstance(value, tuple):
+        return any(map(calls_per_record, value))
+    return is_dataclass(value) and any(calls_per_record(getattr(value, f.name)) for f in fields(value))
 
 
 def output_name(expr: Expr) -> str:

@@ -1,0 +1,147 @@
+"""A worker's own process: it answers until the coordinator is gone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from streamlib.core.contracts import OperatorState, States
+from streamlib.core.errors import WorkerError, shown
+from streamlib.core.segment import Segment
+from streamlib.runners.channel import Channel
+from streamlib.runtime.worker import Worker
+
+_OURS = str(Path(__file__).parents[1])
+
+Sent = dict[str, tuple[dict[str, list[tuple[int, pa.Table | None]]], dict[str, Any], dict[str, int]]]
+"""States on their way: by operator its tables, values and counters; a segment is a number, and its rows
+unless the other side has them."""
+
+
+def serve(connection: socket.socket, number: int, count: int) -> None:
+    """Be worker `number` of `count`: the first message is the flow, then come calls."""
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)  # a terminal or supervisor tells all; the coordinator drains
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    pa.set_cpu_count(1)  # there is a process for every core
+    channel = Channel(connection)
+    with suppress(EOFError, OSError):  # the coordinator hung up
+        flow = channel.receive()
+        station = _Station(number, count)
+        channel.send(station.answer("begin", flow))
+        while True:
+            channel.send(station.answer(*channel.receive()))
+
+
+def _end_with_parent() -> None:
+    """A worker that is busy would notice at its next reply only; nobody waits for that one any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+class _Station:
+    """The worker, and what the coordinator may ask of it."""
+
+    def __init__(self, number: int, count: int) -> None:
+        self._number, self._count = number, count
+        self._segments = Segments()
+
+    def answer(self, method: str, argument: Any) -> tuple[Any, BaseException | None]:
+        """The result of a call, or the error that it raised."""
+        try:
+            return getattr(self, f"_{method}")(argument), None
+        except BaseException as error:
+            return None, _portable(error, f"worker {self._number} of {self._count}")
+
+    def _begin(self, flow: bytes) -> None:
+        self._worker = Worker(pickle.loads(flow), self._number, self._count)
+
+    def _run(self, task: Any) -> Any:
+        return self._worker.run(task)
+
+    def _snapshot(self, _: None) -> Sent:
+        return self._segments.sent(self._worker.snapshot())
+
+    def _restore(self, states: Sent) -> None:
+        self._worker.restore_part(Segments().received(states))
+
+
+class Segments:
+    """The segments of a worker's last snapshot, numbered, as both sides know them.
+
+    So a segment travels once, and stays the same object in the snapshots of the coordinator.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Segment, int] = {}
+        self._known: dict[int, Segment] = {}
+        self._next = 0
+
+    def sent(self, states: States) -> Sent:
+        """States as they travel; from now on these segments are known."""
+        before, self._numbers = self._numbers, {}
+        return {id: self._sent(state, before) for id, state in states.items()}
+
+    def _sent(self, state: OperatorState, before: Mapping[Segment, int]) -> Any:
+        tables: dict[str, list[tuple[int, pa.Table | None]]] = {}
+        for name, segments in state.tables.items():
+            tables[name] = [self._numbered(segment, before) for segment in segments]
+        return tables, state.values, state.counters
+
+    def _numbered(self, segment: Segment, before: Mapping[Segment, int]) -> tuple[int, pa.Table | None]:
+        known = before.get(segment)
+        if known is not None:
+            self._numbers[segment] = known
+            return known, None
+        self._next += 1
+        self._numbers[segment] = self._next
+        return self._next, segment.table()
+
+    def received(self, states: Sent) -> dict[str, OperatorState]:
+        """The states that the other side sent."""
+        before, self._known = self._known, {}
+        return {
+            id: OperatorState(
+                {name: [self._segment(*s, before) for s in found] for name, found in tables.items()},
+                values,
+                counters,
+            )
+            for id, (tables, values, counters) in states.items()
+        }
+
+    def _segment(self, number: int, rows: pa.Table | None, before: Mapping[int, Segment]) -> Segment:
+        self._known[number] = before[number] if rows is None else Segment.of(rows)
+        return self._known[number]
+
+
+def _portable(error: BaseException, worker: str) -> BaseException:
+    """The error as it can be sent: with its notes, and where the user's code raised it."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_OURS)]
+    if frames:
+        lines = "".join(traceback.format_list(frames)).rstrip()
+        error.add_note(f"raised in {worker}:\n{lines}")
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        found = WorkerError(
+            f"{worker} raised an error that can't be sent",
+            found=f"{type(error).__name__}: {shown(str(error))}",
+        )
+        for note in getattr(error, "__notes__", ()):
+            found.add_note(note)
+        return found
+    return error

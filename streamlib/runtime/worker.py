@@ -1,0 +1,152 @@
+"""A worker: an engine over the whole flow that owns the state of its key groups.
+
+Rows pass through stateless operators where they are. Before an operator with state they stop: what is
+for another worker, or for this one, is a parcel. The coordinator (`parallel.py`) carries parcels, and
+says when time goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from streamlib.core.batch import Batch
+from streamlib.core.contracts import Combines, OperatorState, Output
+from streamlib.plan.bind import BoundFlow
+from streamlib.runtime.engine import Engine, Stage, blame, restore_into, snapshot_of
+from streamlib.runtime.placement import Placement, placement
+from streamlib.state.key_groups import key_groups, owners
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Rows for input `port` of a stage, or a partial of them, on the way to the worker `owner`."""
+
+    stage: int
+    port: int
+    owner: int
+    content: Any
+
+
+@dataclass
+class Task:
+    """One step of a worker: in this order rows of sources, parcels, and times of stages (by number).
+
+    The stages of a task do not lie above each other.
+    """
+
+    rows: list[tuple[str, Batch]] = field(default_factory=list)
+    parcels: list[Parcel] = field(default_factory=list)
+    watermarks: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass
+class Reply:
+    """What came of a task: parcels and rows for sinks, in order, and what stages promise by number."""
+
+    parcels: list[Parcel]
+    written: list[tuple[str, Batch]]
+    promises: dict[int, int]
+    late_rows: int
+
+
+class Worker(Engine):
+    """One of `count` workers, numbered from 0. Called from one thread at a time."""
+
+    def __init__(self, flow: BoundFlow, number: int, count: int) -> None:
+        super().__init__(flow)
+        self._owners = owners(count)
+        self._places = [placement(stage) for stage in self._stages]
+        self._here = [place is not Placement.SINGLE or number == 0 for place in self._places]
+        self._combining = [s.operator if isinstance(s.operator, Combines) else None for s in self._stages]
+        self._sent: list[Parcel] = []
+
+    def run(self, task: Task) -> Reply:
+        """Do what the task says."""
+        for source, batch in task.rows:
+            self.push(source, batch)
+        for number in sorted({p.stage for p in task.parcels} | task.watermarks.keys()):
+            parcels = [p for p in task.parcels if p.stage == number]
+            if parcels:
+                self._receive(self._stages[number], parcels)
+            if number in task.watermarks and self._here[number]:
+                self._advance(self._stages[number], task.watermarks[number])
+        promises = {n: self._stages[n].watermark for n in task.watermarks if self._here[n]}
+        sent, self._sent = self._sent, []
+        return Reply(sent, self.take_written(), promises, self.late_rows)
+
+    # ------------------------------------------------------------------ rows that leave
+
+    def _deliver(self, stage: Stage, port: int, batch: Batch) -> None:
+        place = self._places[stage.number]
+        if place is Placement.ANYWHERE:
+            super()._deliver(stage, port, batch)
+        elif place is Placement.SINGLE:
+            self._sent.append(Parcel(stage.number, port, 0, batch))
+        elif self._combining[stage.number] is not None:
+            self._combine(stage, port, batch)
+        else:
+            self._send(stage, port, self._by_owner(stage, port, batch))
+
+    def _combine(self, stage: Stage, port: int, batch: Batch) -> None:
+        operator = self._combining[stage.number]
+        assert operator is not None
+        with _blaming(stage):
+            partial, outputs = operator.combine(batch, port)
+            outputs = stage.outputs(outputs, "combine")
+            parts = {} if partial is None else operator.split(partial, self._owners)
+        self._send(stage, port, parts)
+        self._emit(stage, outputs)
+
+    def _by_owner(self, stage: Stage, port: int, batch: Batch) -> Mapping[int, Batch]:
+        keys = [batch.column(key) for key in stage.bound.input_types[port].keys]
+        owner = self._owners.take(key_groups(keys, batch.num_rows))
+        return {int(w): batch.filter(owner == w) for w in np.unique(owner)}
+
+    def _send(self, stage: Stage, port: int, parts: Mapping[int, Any]) -> None:
+        self._sent += [Parcel(stage.number, port, owner, part) for owner, part in parts.items()]
+
+    # ------------------------------------------------------------------ rows that arrive, and time
+
+    def _receive(self, stage: Stage, parcels: Sequence[Parcel]) -> None:
+        combining, operator = self._combining[stage.number], stage.operator
+        if combining is not None:
+            self._ask(stage, combining.merge, [parcel.content for parcel in parcels])
+            return
+        assert operator is not None
+        for parcel in parcels:
+            self._ask(stage, operator.on_batch, parcel.content, parcel.port)
+
+    def _ask(self, stage: Stage, call: Callable[..., Iterable[Output]], *args: Any) -> None:
+        with _blaming(stage):
+            outputs = stage.outputs(call(*args), call.__name__)
+        self._emit(stage, outputs)
+
+    def _forward(self, stage: Stage, watermark: int) -> None:
+        """Only remember the promise: the coordinator passes time on, when all workers have come as far."""
+        stage.watermark = max(stage.watermark, watermark)
+
+    # ------------------------------------------------------------------ state
+
+    def snapshot(self) -> dict[str, OperatorState]:
+        """The state of the operators that work here."""
+        return {s.id: snapshot_of(s, op) for s, _, op in self._stateful() if self._here[s.number]}
+
+    def restore_part(self, states: Mapping[str, OperatorState]) -> None:
+        """Become what this worker's part of a snapshot says."""
+        for stage, _, operator in self._stateful():
+            if self._here[stage.number]:
+                restore_into(stage, operator, states[stage.id])
+
+
+@contextmanager
+def _blaming(stage: Stage) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        blame(error, stage.bound)
+        raise
