@@ -232,6 +232,13 @@ class OperatorSpec(Value, ABC):
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         """A fresh machine, without state. Called after `bind` succeeded with the same inputs."""
 
+    def serving(self, reader: OperatorSpec) -> OperatorSpec:
+        """What to build in the place of this where `reader` alone reads the first output.
+
+        It may leave rows out that the reader would drop. Types and state have to be the same.
+        """
+        return self
+
     def describe(self) -> str:
         """The operator's settings on one line, for `explain`."""
         return ""

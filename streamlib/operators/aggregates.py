@@ -234,6 +234,14 @@ class BoundBuiltin(BoundAggregate):
         others = (np.isnan(values), values == np.inf, values == -np.inf)
         return [sums, *(np.bincount(found.codes[mask], minlength=count) for mask in others)]
 
+    def order_of(self, states: Sequence[Column], rows: Vector) -> Vector | None:
+        values = np.asarray(states[0])
+        if self.aggregate.kind == "count":
+            return values
+        # else some results may be null, or a sum may have left int64
+        whole = {"sum": values, "min": rows, "max": rows}.get(self.aggregate.kind)
+        return values if values.dtype.kind == "i" and len(states) > 1 and states[1] is whole else None
+
     def finish(self, states: Sequence[Column]) -> Column:
         kind = self.aggregate.kind
         if _NOT_FINITE[0] in self._columns:

@@ -70,6 +70,13 @@ class BoundAggregate(ABC):
     def merge(self, states: Sequence[Column], codes: Codes, count: int) -> list[Column]:
         """States of `count` groups from others: `codes` holds the group into which each is merged."""
 
+    def order_of(self, states: Sequence[Column], rows: Vector) -> Vector | None:
+        """Integers that order the groups as the results do, without making these; None if unknown.
+
+        `rows` counts the rows of each group; of groups without rows it does not matter.
+        """
+        return None
+
     @abstractmethod
     def finish(self, states: Sequence[Column]) -> Column:
         """The result column of groups whose state columns are `states`."""

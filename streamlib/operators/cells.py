@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from streamlib.core.batch import numpy_type
 from streamlib.operators.aggregates import ESTIMATE, StateColumn
 from streamlib.operators.bound_aggregate import Vector
 from streamlib.operators.grouping import direct_limit
@@ -63,6 +65,24 @@ Placing = Callable[[Cells], Iterator[tuple[slice, slice]]]
 """Which rows of a rectangle get which slices of some cells, one pair after another."""
 
 
+def largest(order: Vector, rows: Vector, width: int, n: int) -> npt.NDArray[np.intp]:
+    """The cells of the `n` groups of every slice that come last in `order`; maybe some more.
+
+    Of equal ones the first is kept: that of the lower key.
+    """
+    least = np.iinfo(order.dtype).min
+    table = (order if order is rows else np.where(rows > 0, order, least)).reshape(-1, width)
+    if n == 1:
+        found: npt.NDArray[np.intp] = np.arange(len(table)) * width + table.argmax(axis=1)
+        filled = rows.take(found) > 0
+        if order is rows or filled.all():
+            return found[filled]
+    if n >= width:
+        return np.flatnonzero(rows)
+    limit = np.partition(table, width - n, axis=1)[:, width - n, None]
+    return np.flatnonzero((table >= limit).ravel() & (rows > 0))
+
+
 class CellMerger:
     """Merges cells column by column."""
 
@@ -74,6 +94,24 @@ class CellMerger:
         if len(parts) == 1:
             return parts[0]
         slices = range(min(p.first for p in parts), max(p.slices.stop for p in parts))
+        return self._together(parts, slices)
+
+    def in_windows(self, parts: Sequence[Cells], windows: range, window: Grid) -> Cells | None:
+        """The windows `windows` (neighbours), each the merge of its slices; None as in `merged`.
+
+        No part reaches beyond the slices of these windows.
+        """
+        layout = _Layout(windows, window)
+        slices = range(window.slices_of(windows.start).start, window.slices_of(windows.stop - 1).stop)
+        if layout.step > 1 or len(slices) > 2 * len(windows):  # few windows: not all slices at once
+            most = min(window.windows_per_row(), len(windows))
+            return self._rectangle(parts, windows, layout.places, most * sum(map(len, parts)))
+        merged = self._together(parts, slices)
+        return None if merged is None else self._running(merged, windows, layout.slices_a_window)
+
+    def _together(self, parts: Sequence[Cells], slices: range) -> Cells | None:
+        if len(parts) == 1 and parts[0].slices == slices:
+            return parts[0]
 
         def whole(part: Cells) -> Iterator[tuple[slice, slice]]:
             start = part.first - slices.start
@@ -81,14 +119,21 @@ class CellMerger:
 
         return self._rectangle(parts, slices, whole, sum(map(len, parts)))
 
-    def in_windows(self, parts: Sequence[Cells], windows: range, window: Grid) -> Cells | None:
-        """The windows `windows` (neighbours), each the merge of its slices; None as in `merged`."""
-        layout = _Layout(windows, window)
-        only = parts[0]
-        if len(parts) == 1 and layout.slices_a_window == layout.step == 1 and only.slices == windows:
-            return only
-        most = min(window.windows_per_row(), len(windows))
-        return self._rectangle(parts, windows, layout.places, most * sum(map(len, parts)))
+    def _running(self, cells: Cells, windows: range, length: int) -> Cells:
+        """Windows of `length` slices, from each slice one."""
+        if length == 1:
+            return cells
+        states: list[Vector] = []
+        for i, column in enumerate(self._columns):
+            same = self._same_as(i, [cells] * length)
+            if same < i:
+                states.append(states[same])
+            else:
+                table = cells.states[i].astype(numpy_type(column.dtype), copy=False)
+                states.append(
+                    _running(table.reshape(cells.span, cells.width), length, column.ufunc()).ravel()
+                )
+        return Cells(windows.start, cells.low, cells.width, tuple(states))
 
     def _rectangle(self, parts: Sequence[Cells], rows: range, placing: Placing, cells: int) -> Cells | None:
         low = min(p.low for p in parts)
@@ -136,6 +181,22 @@ def _filled(
                 some = cells[target, columns]
                 ufunc(some, values[source], out=some)
     return flat
+
+
+def _running(table: Vector, length: int, ufunc: np.ufunc) -> Vector:
+    """Row `i` is the merge of the rows `i` to `i + length - 1`, in a logarithm of steps."""
+    count, begin, size = len(table) - length + 1, 0, 1
+    found: Vector | None = None
+    with np.errstate(all="ignore"):
+        while True:  # `table` holds the merges of `size` rows each
+            if length & size:
+                some = table[begin : begin + count]
+                found = some if found is None else ufunc(found, some)
+                begin += size
+            if found is not None and begin == length:
+                return found
+            table = ufunc(table[:-size], table[size:])
+            size *= 2
 
 
 def _magnitude(values: Vector) -> int:

@@ -25,6 +25,7 @@ from streamlib.operators.map_records import map_spec
 from streamlib.operators.running_aggregate import RunningAggregate
 from streamlib.operators.stateless import Filter, KeyBy, Select, Split, Union, WithColumns
 from streamlib.operators.window_aggregate import WindowAggregate
+from streamlib.operators.window_top import Top
 from streamlib.plan.stream import Handle, checked_name
 from streamlib.windows.contract import WindowAssigner
 
@@ -300,6 +301,40 @@ def aggregate(**aggregates: Aggregate) -> Aggregating:
         ).at("aggregate", caller())
 
     return apply
+
+
+def top(n: int, *, by: str) -> Transform:
+    """Of every window the `n` rows that are largest in the column `by`, the largest first.
+
+    Put it behind an aggregated window. Of equal rows those with lower keys are taken, key column by key
+    column; NaN and null come last. So the result does not depend on batches, or on how many workers
+    there are. Directly behind a window over one integer key, the other rows are never made.
+
+    Raises:
+        DefinitionError: `n` is below 1; when the flow is bound, rows that are not the result of a
+            window that fires once.
+        UnknownColumnError: when the flow is bound, there is no column `by`, or a key was dropped.
+
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> rows = [{"at": 1, "item": "pen"}, {"at": 2, "item": "cup"}, {"at": 3, "item": "cup"}]
+    >>> bids = sl.read(memory.source(rows), name="bids", event_time="at", watermark=sl.monotone())
+    >>> hot = bids.key_by("item").window(sl.windows.tumbling("1s")).aggregate(bids=sl.count())
+    >>> hot.top(1, by="bids").select("item", "bids").collect().to_pylist()
+    [{'item': 'cup', 'bids': 2}]
+    """
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise DefinitionError(
+            "`top` takes a number of rows", expected="a whole number from 1 on", found=shown(n)
+        ).at("top", caller())
+    if not isinstance(by, str):
+        raise TypeMismatchError(
+            "`top` ranks by a column",
+            expected="the name of a column",
+            found=shown(by),
+            remedy="compute an expression with `with_columns` first, then name it",
+        ).at("top", caller())
+    return _then(Top(n, by))
 
 
 def _expressions(columns: tuple[str | Expr, ...], named: dict[str, str | Expr]) -> tuple[Expr, ...]:

@@ -14,6 +14,10 @@ from streamlib.operators.grouping import decoded_type
 from streamlib.operators.partials import Block, PartialAggregator
 from streamlib.state.key_groups import KEY_GROUP_COLUMN, check_key_type, key_groups
 
+INSTANT = pa.timestamp("us", tz="UTC")
+WINDOW_BOUNDS = (pa.field("window_start", INSTANT, False), pa.field("window_end", INSTANT, False))
+"""The columns of a result that tell its window."""
+
 
 def key_fields(stream: StreamType) -> list[pa.Field]:
     """The key columns of a result. Raises for a key that is gone or that can't be one (any more)."""

@@ -19,11 +19,19 @@ from streamlib.core.batch import Batch, Column, as_arrow, as_numpy, numpy_type
 from streamlib.core.changes import adds
 from streamlib.core.time import Micros
 from streamlib.operators.aggregates import ROWS, StateColumn
-from streamlib.operators.bound_aggregate import BoundAggregate, StateField
-from streamlib.operators.cells import CellMerger, Cells
+from streamlib.operators.bound_aggregate import BoundAggregate, StateField, Vector
+from streamlib.operators.cells import CellMerger, Cells, largest
 from streamlib.operators.grouping import DIRECT_FACTOR, direct_limit, group_rows, take_rows
 from streamlib.state.key_groups import key_groups
 from streamlib.windows.contract import Grid
+
+
+@dataclass(frozen=True)
+class Largest:
+    """Of every window the `n` groups that are largest in the aggregate `by`."""
+
+    n: int
+    by: str
 
 
 @dataclass(frozen=True)
@@ -163,9 +171,16 @@ class PartialAggregator:
         assert self._cells is not None
         return self._cells.in_windows(parts, windows, window)
 
-    def block_of(self, cells: Cells) -> Block:
-        """The same groups with numbers and a key column, without empty cells."""
-        present = np.flatnonzero(cells.states[0])
+    def block_of(self, cells: Cells, wanted: Largest | None = None) -> Block:
+        """The same groups with numbers and a key column, without empty cells.
+
+        Where only the largest of each number are wanted, others may be missing.
+        """
+        order = None if wanted is None else self._order(cells, wanted.by)
+        if wanted is None or order is None:
+            present = np.flatnonzero(cells.states[0])
+        else:
+            present = largest(order, cells.states[0], cells.width, wanted.n)
         rows = present // cells.width
         key = present - rows * cells.width
         key += cells.low
@@ -173,6 +188,13 @@ class PartialAggregator:
         taken = {id(s): s.take(present) for s in cells.states}
         states = tuple(taken[id(s)] for s in cells.states)
         return Block(rows, (key.astype(numpy_type(self.key_types[0]), copy=False),), states)
+
+    def _order(self, cells: Cells, by: str) -> Vector | None:
+        """A vector that orders the cells as the results of an aggregate do."""
+        for aggregate, place in self._places:
+            if aggregate.name == by:
+                return aggregate.order_of(cells.states[place], cells.states[0])
+        return None
 
     def merge(self, blocks: Sequence[Block]) -> Block:
         """One group for each number and keys, from all groups of the blocks (at least one block)."""

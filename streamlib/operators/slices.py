@@ -9,7 +9,7 @@ import numpy as np
 from streamlib.core.time import MAX_TIME, clamp
 from streamlib.operators.cells import Cells
 from streamlib.operators.grouping import DIRECT_MIN
-from streamlib.operators.partials import Block, Partial, PartialAggregator, ordered
+from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator, ordered
 from streamlib.windows.contract import Grid
 
 MAX_PARTIALS = 32  # a slice's cells, or blocks: each as large as a batch's groups; beyond, they are merged
@@ -62,8 +62,11 @@ class SliceStore:
 
     # ------------------------------------------------------------------ windows
 
-    def fire(self, after: int, last: int) -> Iterator[Block]:
-        """The results of the windows numbered `after < n <= last`, in their order; keys in any order."""
+    def fire(self, after: int, last: int, wanted: Largest | None = None) -> Iterator[Block]:
+        """The results of the windows numbered `after < n <= last`, in their order; keys in any order.
+
+        Where only the largest of each are wanted, others may be missing.
+        """
         span = self._slice_span()
         if span is None:
             return
@@ -71,21 +74,21 @@ class SliceStore:
         last = min(last, self._window.windows_of(span[1]).stop - 1)
         if first > last:
             return
-        yield from self._fire(first, last)
+        yield from self._fire(first, last, wanted)
 
     def _slice_span(self) -> tuple[int, int] | None:
         first = [*(c.first for c in self._cells), *(int(b.numbers[0]) for b in self._blocks)]
         last = [*(c.slices.stop - 1 for c in self._cells), *(int(b.numbers[-1]) for b in self._blocks)]
         return (min(first), max(last)) if first else None
 
-    def _fire(self, first: int, last: int) -> Iterator[Block]:
+    def _fire(self, first: int, last: int, wanted: Largest | None) -> Iterator[Block]:
         due = [self._due(block, first, last) for block in self._blocks]
         cells = [part for part in (self._due_cells(c, first, last) for c in self._cells) if part is not None]
         most = min(self._window.windows_per_row(), last - first + 1)
         if last > first and (sum(map(len, due)) + sum(map(len, cells))) * most > FIRED_GROUPS:
             middle = (first + last) // 2
-            yield from self._fire(first, middle)
-            yield from self._fire(middle + 1, last)
+            yield from self._fire(first, middle, wanted)
+            yield from self._fire(middle + 1, last, wanted)
             return
         due = [block for block in due if len(block)]
         windows = (
@@ -95,7 +98,7 @@ class SliceStore:
             due += map(self._aggregator.block_of, cells)
         parts = [self._in_windows(self._aggregator.concat(due), first, last)] if due else []
         if windows is not None:
-            parts.append(self._aggregator.block_of(windows))
+            parts.append(self._aggregator.block_of(windows, None if due else wanted))
         if parts:
             # cells of windows are one for each already, in their order
             yield parts[0] if not due else ordered(self._aggregator.merge(parts))

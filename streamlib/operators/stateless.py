@@ -29,9 +29,13 @@ class Select(OperatorSpec):
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         (stream,) = inputs
         names = _distinct_names(self.expressions)
-        bound = (bind(e, stream) for e in self.expressions)
-        schema = pa.schema([pa.field(n, b.dtype) for n, b in zip(names, bound, strict=True)])
-        changes = carried(stream, plain_columns(dict(zip(names, self.expressions, strict=True))))
+        bound = [bind(e, stream) for e in self.expressions]
+        plain = plain_columns(dict(zip(names, self.expressions, strict=True)))
+        before = {after: stream.schema.field(name) for name, after in plain.items()}
+        fields = (pa.field(n, b.dtype) for n, b in zip(names, bound, strict=True))
+        # what is never null stays so where it is passed on
+        schema = pa.schema([before[f.name].with_name(f.name) if f.name in before else f for f in fields])
+        changes = carried(stream, plain)
         return (replace(stream, schema=schema, changes=changes),)
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:

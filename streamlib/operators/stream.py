@@ -73,6 +73,10 @@ class Stream(Handle):
         """See `operators.aggregate`: over all rows so far. After `window`, over each window."""
         return op.aggregate(**aggregates)(self)
 
+    def top(self, n: int, *, by: str) -> Self:
+        """See `operators.top`."""
+        return op.top(n, by=by)(self)
+
     def late(self) -> Self:
         """Of an aggregated window: the rows that came too late for all their windows."""
         return self.output("late")

@@ -20,16 +20,15 @@ from streamlib.core.time import MIN_TIME, Micros, earlier, later, show_duration
 from streamlib.operators.aggregates import Aggregate
 from streamlib.operators.cells import Cells
 from streamlib.operators.fired_windows import FiredWindows
-from streamlib.operators.group_tables import GroupTables, key_fields, result_schema
+from streamlib.operators.group_tables import INSTANT, WINDOW_BOUNDS, GroupTables, key_fields, result_schema
 from streamlib.operators.grouping import decoded
-from streamlib.operators.partials import Block, Partial, PartialAggregator
+from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator
 from streamlib.operators.slices import SliceStore, first_from
 from streamlib.operators.updates import Updates
+from streamlib.operators.window_top import Top
 from streamlib.windows.assigned import check_windows, grid_of
 from streamlib.windows.contract import Placement, WindowAssigner
 
-_INSTANT = pa.timestamp("us", tz="UTC")
-_BOUNDS = (pa.field("window_start", _INSTANT, False), pa.field("window_end", _INSTANT, False))
 RESULT, LATE, MISSED = range(3)
 
 
@@ -51,17 +50,19 @@ class WindowAggregate(OperatorSpec):
     aggregates: tuple[tuple[str, Aggregate], ...]
     lateness: int = 0
     final: bool = False
+    largest: Largest | None = None
+    """Which rows of a window are wanted; others may come as well."""
 
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         (stream,) = inputs
         check_time(stream, self.lateness)
         check_windows(self.window)
         results = [pa.field(name, aggregate.bind(name, stream).dtype) for name, aggregate in self.aggregates]
-        out = result_schema([*key_fields(stream), *_BOUNDS, *results])
-        missed = result_schema([*(f for f in stream.schema if not _is_bound(f)), *_BOUNDS])
+        out = result_schema([*key_fields(stream), *WINDOW_BOUNDS, *results])
+        missed = result_schema([*(f for f in stream.schema if not _is_bound(f)), *WINDOW_BOUNDS])
         changes, lateness = None, 0
         if self.updates:
-            changes, lateness = Changelog((*stream.keys, *(f.name for f in _BOUNDS))), self.lateness
+            changes, lateness = Changelog((*stream.keys, *(f.name for f in WINDOW_BOUNDS))), self.lateness
         unnamed = None if stream.changes is None else Changelog(None)  # a row can miss many windows
         return (
             StreamType(out, True, stream.keys, changes, lateness),
@@ -81,17 +82,21 @@ class WindowAggregate(OperatorSpec):
 
     def describe(self) -> str:
         aggregates = ", ".join(f"{name}={aggregate!r}" for name, aggregate in self.aggregates)
+        kept = "" if self.largest is None else f"; keeps the {self.largest.n} largest by {self.largest.by}"
         late = f", allowed lateness {show_duration(self.lateness)}" if self.lateness else ""
         final = ", final results only" if self.final else ""
-        return f"{self.window.describe()}{late}{final}: {aggregates}"
+        return f"{self.window.describe()}{late}{final}: {aggregates}{kept}"
 
     def state_version(self) -> Json:
-        return repr(canonical(self))
+        return repr(canonical(replace(self, largest=None)))
+
+    def serving(self, reader: OperatorSpec) -> OperatorSpec:
+        return replace(self, largest=Largest(reader.n, reader.by)) if isinstance(reader, Top) else self
 
 
 def _is_bound(field: pa.Field) -> bool:
     """Whether this is a bound of the windows from which the rows came; sources lose that it is never null."""
-    return field.with_nullable(False) in _BOUNDS
+    return field.with_nullable(False) in WINDOW_BOUNDS
 
 
 class WindowAggregateOperator(Operator):
@@ -112,6 +117,7 @@ class WindowAggregateOperator(Operator):
         aggregates = [aggregate.bind(name, stream) for name, aggregate in spec.aggregates]
         self._aggregator = PartialAggregator(self._key_types, aggregates, own=len(keys))
         self._slices = SliceStore(self._grid, self._aggregator)
+        self._largest = spec.largest
         own_start = [] if self._grid.numbers_tell_starts else ["__window_start"]
         self._key_names = [*(f"key.{key}" for key in stream.keys), *own_start]
         self._tables = GroupTables(self._key_names, self._aggregator, "__slice")
@@ -177,7 +183,7 @@ class WindowAggregateOperator(Operator):
         if watermark < self._grid.end_after(before):
             return  # no window ends here
         last = self._grid.last_over(watermark)
-        for fired in self._slices.fire(self._grid.last_over(before), last):
+        for fired in self._slices.fire(self._grid.last_over(before), last, self._largest):
             groups = fired if self._stream.changes is None else _with_rows(fired)
             if len(groups):
                 yield RESULT, self._result(groups)
@@ -321,7 +327,7 @@ def _with_rows(groups: Block) -> Block:
 
 
 def _bounds(starts: Micros, ends: Micros) -> list[pa.Array]:
-    return [pa.array(starts).view(_INSTANT), pa.array(ends).view(_INSTANT)]
+    return [pa.array(starts).view(INSTANT), pa.array(ends).view(INSTANT)]
 
 
 def _decoded(column: Column) -> Column:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from streamlib.core.contracts import OperatorSpec, StreamType
 from streamlib.core.errors import DefinitionError, StreamlibError, shown
@@ -62,7 +62,22 @@ def bind_flow(name: str, sinks: Iterable[Node]) -> BoundFlow:
         inputs = _indexed(node, index)
         index[id(node)] = len(bound)
         bound.append(_bind_node(node, inputs, bound, ids))
-    return BoundFlow(name, tuple(bound))
+    return BoundFlow(name, tuple(_serving(bound)))
+
+
+def _serving(bound: Sequence[BoundNode]) -> Iterable[BoundNode]:
+    """The nodes, those whose first output has a single reader fitted to it."""
+    readers: dict[tuple[int, int], list[Node]] = {}
+    for above in bound:
+        for port in above.inputs:
+            readers.setdefault(port, []).append(above.node)
+    for i, found in enumerate(bound):
+        spec, only = found.node.spec, readers.get((i, 0), ())
+        if isinstance(spec, OperatorSpec) and len(only) == 1 and isinstance(only[0].spec, OperatorSpec):
+            node = replace(found.node, spec=spec.serving(only[0].spec))
+            yield replace(found, node=node)
+        else:
+            yield found
 
 
 def bind_partly(name: str, ends: Iterable[Node]) -> tuple[BoundFlow, Mapping[int, Exception]]:
