@@ -493,5 +493,19 @@ def test_a_table_in_memory_is_not_half_of_one_after_a_restart_elsewhere(tmp_path
     assert "is not in memory" in text_of(SinkError, lambda: again.run(state=state, progress="none"))
 
 
+def test_a_plan_says_which_rows_a_sink_takes():
+    stream = plain([{"k": 1}]).key_by("k").aggregate(n=sl.count())
+    console_ = sl.Flow("x", stream.write(console.sink(), name="out")).explain()
+    assert "takes append-only and changelog rows" in console_
+    table_ = sl.Flow("x", stream.write(memory.table_sink(), name="out")).explain()
+    assert "takes changelog with identity rows" in table_
+
+
+def test_the_first_rows_of_a_changelog_are_rows_of_its_table_and_not_changes():
+    stream = plain([{"k": "a"}] * 5 + [{"k": "b"}, {"k": "c"}]).key_by("k").aggregate(n=sl.count())
+    assert stream.collect(n=2).num_rows == 2
+    assert stream.preview(2).table["k"].to_pylist() == ["a", "b"]
+
+
 def test_kinds_are_numbered_as_documented():
     assert (INSERT, BEFORE, AFTER, DELETE) == (0, 1, 2, 3)

@@ -6,9 +6,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 
 from streamlib.core.batch import Batch
+from streamlib.core.changes import adds
 from streamlib.core.contracts import Clock, Delivery, SinkContext, SinkWriter, Takes
 from streamlib.core.errors import DefinitionError, EventTimeError, shown
 from streamlib.core.time import duration
@@ -157,11 +159,18 @@ class Run:
             kept = self._stop.cut(batch)
             if kept.num_rows:
                 self.take(name, kept)
-                self._counts[name] += kept.num_rows
+                self._counts[name] += _growth(kept)
 
     def take(self, sink: str, batch: Batch) -> None:
         """Rows for a sink came out."""
         self.found[sink].append(batch)
+
+
+def _growth(batch: Batch) -> int:
+    """By how many rows a batch makes its table longer: changes may shorten it."""
+    if batch.changes is None:
+        return batch.num_rows
+    return 2 * int(np.count_nonzero(adds(batch.changes))) - batch.num_rows
 
 
 def collect(flow: BoundFlow, n: int | None, until: Until | None) -> dict[str, pa.Table]:
