@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -20,32 +22,49 @@ _FIRST_ID = 1_000
 _HOT_CHANNELS = ("Google", "Facebook", "Baidu", "Apple")
 _CHANNELS = 10_000
 
+_CLIENTS = 1_000_000
+_LASTING_AUCTIONS = 10_000
+
 Ids = npt.NDArray[np.int64]
+Keys = Literal["nexmark", "uniform", "zipf"]
 
 
-def make_bids(rows: int, seed: int = 1) -> pa.Table:
-    """`rows` bids in order of arrival: auction, bidder, price, channel, date_time.
+def make_bids(rows: int, seed: int = 1, keys: Keys = "nexmark", disorder: int = DISORDER) -> pa.Table:
+    """`rows` bids in order of arrival: auction, bidder, price, channel, client, date_time.
 
     As in Nexmark, half of the bids go to the newest hot auction (every hundredth), the others evenly
     to the live ones, so ids slide upwards; prices are log-uniform from 100 to 100 M. Bids come late
-    by an exponentially distributed delay that stays below `DISORDER`: with
-    `bounded_disorder(DISORDER)` none is late.
+    by an exponentially distributed delay that stays below `disorder` (microseconds, at most `DISORDER`):
+    with `bounded_disorder(DISORDER)` none is late. A client is one of a million random int64.
+
+    With other `keys` the auctions are 10,000 that are always live: `uniform`, or with few that get most
+    bids (`zipf`, exponent 1.1).
     """
     random = np.random.default_rng(seed)
     number = np.arange(rows)
     newest_auction = (number / _BIDS_PER_AUCTION).astype(np.int64)
-    delay = np.minimum(random.exponential(_MEAN_DELAY, rows), DISORDER - 1).astype(np.int64)
+    delay = np.minimum(random.exponential(_MEAN_DELAY, rows), max(0, disorder - 1)).astype(np.int64)
     times = START + number * (1_000_000 // RATE) - delay
     price = (100 * 10 ** random.uniform(0, 6, rows)).round().astype(np.int64)
     return pa.table(
         {
-            "auction": _sliding_ids(random, newest_auction, LIVE_AUCTIONS, 1 / 2),
+            "auction": _auctions(random, newest_auction, keys),
             "bidder": _sliding_ids(random, number // _BIDS_PER_PERSON, 1_000, 3 / 4),
             "price": price,
             "channel": _channels(random, rows),
+            "client": random.integers(-(2**63), 2**63, _CLIENTS).take(random.integers(0, _CLIENTS, rows)),
             "date_time": pa.array(times).view(pa.timestamp("us", tz="UTC")),
         }
     )
+
+
+def _auctions(random: np.random.Generator, newest: Ids, keys: Keys) -> Ids:
+    if keys == "nexmark":
+        return _sliding_ids(random, newest, LIVE_AUCTIONS, 1 / 2)
+    if keys == "uniform":
+        return random.integers(_FIRST_ID, _FIRST_ID + _LASTING_AUCTIONS, len(newest))
+    share = np.cumsum(np.arange(1, _LASTING_AUCTIONS + 1) ** -1.1)
+    return _FIRST_ID + np.searchsorted(share, random.uniform(0, share[-1], len(newest)))
 
 
 def _sliding_ids(random: np.random.Generator, newest: Ids, live: int, hot_share: float) -> Ids:

@@ -19,30 +19,25 @@ except ModuleNotFoundError as missing:
         "(in a checkout: pip install --group bench, or just `make bench`)"
     )
 
+from queries import Query
+
 Engine = Callable[[], pa.Table]
 
-_TUMBLING_SQL = """
-    SELECT epoch_us(date_time) // 10000000 AS number, auction,
-           count(*) AS bids, sum(price)::BIGINT AS total, max(price) AS top
-    FROM {source} GROUP BY ALL
-"""
 
-
-def engines_in_memory(bids: pa.Table) -> Mapping[str, Engine]:
+def engines_in_memory(query: Query, bids: pa.Table) -> Mapping[str, Engine]:
     """The engines over an Arrow table, which both scan without copying its numbers."""
     connection = _connect()
     connection.register("bids", bids)
     frame = pl.from_arrow(bids).lazy()
-    return {"DuckDB": lambda: _duckdb(connection, "bids"), "Polars": lambda: _polars(frame)}
+    return {"DuckDB": _duckdb(connection, query, "bids"), "Polars": _polars(query, lambda: frame)}
 
 
-def engines_from_parquet(path: str) -> Mapping[str, Engine]:
+def engines_from_parquet(query: Query, path: str) -> Mapping[str, Engine]:
     """The engines over a Parquet file."""
-    connection = _connect()
     quoted = path.replace("'", "''")
     return {
-        "DuckDB": lambda: _duckdb(connection, f"read_parquet('{quoted}')"),
-        "Polars": lambda: _polars(pl.scan_parquet(path)),
+        "DuckDB": _duckdb(_connect(), query, f"read_parquet('{quoted}')"),
+        "Polars": _polars(query, lambda: pl.scan_parquet(path)),
     }
 
 
@@ -53,14 +48,10 @@ def _connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _duckdb(connection: duckdb.DuckDBPyConnection, source: str) -> pa.Table:
-    return connection.sql(_TUMBLING_SQL.format(source=source)).to_arrow_table()
+def _duckdb(connection: duckdb.DuckDBPyConnection, query: Query, source: str) -> Engine:
+    return lambda: connection.sql(query.sql.format(source=source)).to_arrow_table()
 
 
-def _polars(bids: pl.LazyFrame) -> pa.Table:
-    number = (pl.col("date_time").dt.timestamp("us") // 10_000_000).alias("number")
-    price = pl.col("price")
-    query = bids.group_by(number, "auction").agg(
-        pl.len().alias("bids"), price.sum().alias("total"), price.max().alias("top")
-    )
-    return query.collect(engine="streaming").to_arrow()  # here the faster of its two engines
+def _polars(query: Query, bids: Callable[[], pl.LazyFrame]) -> Engine:
+    # here the faster of its two engines
+    return lambda: query.polars(bids()).collect(engine="streaming").to_arrow()

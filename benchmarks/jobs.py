@@ -1,4 +1,4 @@
-"""The streaming job of the race: the tumbling query, run again and again with enough checkpoints."""
+"""The streaming jobs of the race: a query, run again and again with enough checkpoints."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from bids import DISORDER
+from queries import Query
 from rounds import timed
 
-import streamlib as sl
-from streamlib import windows
 from streamlib.checkpoint.history import list_numbers
 from streamlib.checkpoint.layout import Layout
 from streamlib.connectors import memory, parquet
@@ -27,17 +25,6 @@ CHECKPOINTS = 5
 """A run with fewer does not count."""
 _AIM = 8  # checkpoints in a run as long as the trial: some may take longer than their interval
 _TRIES = 4  # runs with half the interval before: then the source has to wait
-
-
-def tumbling(source: Source, sink: Sink) -> sl.Flow:
-    """Count, sum and max of the price per auction over 10 seconds."""
-    bids = sl.read(source, name="bids", event_time="date_time", watermark=sl.bounded_disorder(DISORDER))
-    result = (
-        bids.key_by("auction")
-        .window(windows.tumbling("10s"))
-        .aggregate(bids=sl.count(), total=sl.sum("price"), top=sl.max("price"))
-    )
-    return sl.Flow("race", result.write(sink, name="result"))
 
 
 @dataclass(frozen=True)
@@ -52,9 +39,10 @@ class Run:
 class Streaming:
     """streamlib as a contestant. Trial runs tell how often to take checkpoints."""
 
-    def __init__(self, source: Source, sink: str, folder: Path) -> None:
+    def __init__(self, query: Query, source: Source, sink: str, folder: Path) -> None:
         self.waits = False
         """Whether the source waits for checkpoints at its end: the job would be over before them."""
+        self._query = query
         self._source = source
         self._sink = sink
         self._folder = folder
@@ -84,7 +72,7 @@ class Streaming:
         sink, read_result = _sink(self._sink, folder / "out")
         state = str(folder / "state")
         source = WaitingSource(self._source, state) if self.waits else self._source
-        flow = tumbling(source, sink)
+        flow = self._query.flow(source, sink)
         seconds, job = timed(lambda: flow.run(state=state, checkpoint_interval=interval, progress="none"))
         if job.late_rows:
             raise AssertionError(f"{job.late_rows} late rows: the bids are not as they were made to be")

@@ -1,13 +1,19 @@
-"""The race: a streaming job with checkpoints against DuckDB and Polars, which compute it as a batch.
+"""The race: streaming jobs with checkpoints against DuckDB and Polars, which compute the same as a batch.
 
-    python benchmarks/race.py [--rows N] [--rounds N] [--quick] [--sink parquet] [--json]
+    python benchmarks/race.py [--only tumbling,sliding,strings,random] [--source memory|parquet]
+        [--rows N] [--rounds N] [--quick] [--keys nexmark|uniform|zipf] [--disorder SECONDS]
+        [--sink parquet] [--json]
 
-The query is the tumbling one: count, sum and max of the price per auction (int64) over 10 seconds, of
-5 M Nexmark-like bids in order of arrival, from memory and from Parquet. What is timed of streamlib is
-`flow.run` as a whole: binding, taking the state folder, reading, aggregating, firing by watermark, and
-at least five checkpoints with their fsyncs. The engines get 2 threads each. Everyone hands the result
-over in memory, as Arrow; with `--sink parquet` streamlib alone writes it to files, exactly once. The
-bids are one partition: one table, or one file of many row groups (several files would be several
+- tumbling: count, sum and max of the price per auction (int64) over 10 seconds.
+- sliding: of every 10 seconds, from 2 to 2 seconds, the auction with the most bids.
+- strings: as tumbling, per channel (10,000 texts), from Parquet.
+- random: as tumbling, per client (a million random int64), from memory.
+
+All over 10 M Nexmark-like bids in order of arrival. What is timed of streamlib is `flow.run` as a whole:
+binding, taking the state folder, reading, aggregating, firing by watermark, and at least five
+checkpoints with their fsyncs. The engines get 2 threads each, and the same rows. Everyone hands the
+result over in memory, as Arrow; with `--sink parquet` streamlib alone writes it to files, exactly once.
+The bids are one partition: one table, or one file of many row groups (several files would be several
 partitions, which a stream merges by their event times).
 
 The ratio is the time of the faster engine over that of streamlib: above 1, streamlib is faster. It is
@@ -22,29 +28,27 @@ import json
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from bids import make_bids, write_bids
+from bids import DISORDER, make_bids, write_bids
 from engines import Engine, engines_from_parquet, engines_in_memory
 from jobs import Streaming
+from queries import QUERIES, Query
 from rounds import Ratios, take_turns, timed
 
 from streamlib.connectors import memory, parquet
-from streamlib.core.contracts import Source
-
-WINDOW = 10_000_000  # microseconds
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What came out for one query over one source."""
 
-    query: str
+    query: Query
     source: str
     rows: int
     rounds: list[dict[str, float]]
@@ -56,6 +60,11 @@ class Outcome:
         """The faster engine's time over streamlib's, by round."""
         return Ratios(tuple(min(r["DuckDB"], r["Polars"]) / r["streamlib"] for r in self.rounds))
 
+    @property
+    def goal(self) -> float:
+        """What the ratio is to be."""
+        return self.query.goals[self.source]
+
     def rows_per_s(self, name: str) -> float:
         """By the median of the contestant's times."""
         return self.rows / statistics.median(r[name] for r in self.rounds)
@@ -63,9 +72,10 @@ class Outcome:
     def as_json(self) -> dict[str, Any]:
         """The line of `--json`."""
         return {
-            "query": self.query,
+            "query": self.query.name,
             "source": self.source,
             "ratio": round(self.ratios.median, 3),
+            "goal": self.goal,
             "rows_per_s": round(self.rows_per_s("streamlib")),
             "rounds": len(self.rounds),
             "checkpoints": self.checkpoints,
@@ -77,21 +87,24 @@ class Outcome:
         speeds = "".join(f"{self.rows_per_s(name) / 1e6:>11.1f}" for name in names)
         note = "  (the source waited for checkpoints)" if self.waited else ""
         return (
-            f"{self.query:<10}{self.source:<9}{speeds}   {self.ratios!s:<22}{self.ratios.verdict:<9}"
-            f"{self.checkpoints}{note}"
+            f"{self.query.name:<10}{self.source:<9}{speeds}   {self.ratios!s:<22}{self.goal:<6}"
+            f"{self.ratios.verdict:<9}{self.checkpoints}{note}"
         )
 
 
 HEAD = (
     f"{'query':<10}{'source':<9}{'streamlib':>11}{'DuckDB':>11}{'Polars':>11}   "
-    f"{'ratio':<22}{'so it is':<9}checkpoints"
+    f"{'ratio':<22}{'goal':<6}{'so it is':<9}checkpoints"
 )
 
 
 class Race:
     """streamlib and the engines over the same bids."""
 
-    def __init__(self, source: str, rows: int, streaming: Streaming, engines: Mapping[str, Engine]) -> None:
+    def __init__(
+        self, query: Query, source: str, rows: int, streaming: Streaming, engines: Mapping[str, Engine]
+    ) -> None:
+        self._query = query
         self._source = source
         self._rows = rows
         self._streaming = streaming
@@ -106,7 +119,7 @@ class Race:
         self._checkpoints.clear()
         found = take_turns(contestants, rounds, self._compare)
         return Outcome(
-            "tumbling", self._source, self._rows, found, min(self._checkpoints), self._streaming.waits
+            self._query, self._source, self._rows, found, min(self._checkpoints), self._streaming.waits
         )
 
     def _stream(self) -> float:
@@ -124,40 +137,47 @@ class Race:
 
     def _compare(self) -> None:
         """Raise unless all results have the same rows."""
-        expected = _in_order(self._results["DuckDB"])
+        expected = _in_order(self._results["DuckDB"], self._query)
         for name, result in self._results.items():
-            if not _in_order(result).equals(expected):
-                raise AssertionError(f"{name} and DuckDB computed different results over {self._source}")
+            if not _in_order(result, self._query).equals(expected):
+                raise AssertionError(
+                    f"{name} and DuckDB computed different results of {self._query.name} over {self._source}"
+                )
 
 
-def _in_order(result: pa.Table) -> pa.Table:
-    """The result in one form for all: integers, sorted by window and auction."""
+def _in_order(result: pa.Table, query: Query) -> pa.Table:
+    """The result in one form for all: integers and texts, sorted by window and key."""
     if "window_start" in result.column_names:
-        start = pc.divide(result["window_start"].cast(pa.int64()), WINDOW)
-        result = result.append_column("number", start)
-    names = ("number", "auction", "bids", "total", "top")
-    plain = pa.table({name: result[name].cast(pa.int64()) for name in names})
-    return plain.sort_by([("number", "ascending"), ("auction", "ascending")]).combine_chunks()
+        result = result.append_column("number", pc.divide(_whole(result["window_start"]), query.every))
+    plain = pa.table({name: _whole(result[name]) for name in query.columns})
+    return plain.sort_by([(name, "ascending") for name in query.columns[:2]]).combine_chunks()
 
 
-def races(rows: int, sink: str, folder: Path) -> list[Race]:
-    """The query over bids in memory, and over the same bids in a Parquet file."""
-    bids = make_bids(rows)
-    path = str(folder / "bids.parquet")
-    write_bids(bids, path)
+def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    return column.cast(pa.string() if text else pa.int64())
 
-    def streaming(source: Source) -> Streaming:
-        return Streaming(source, sink, folder)
 
-    return [
-        Race("memory", rows, streaming(memory.source(bids)), engines_in_memory(bids)),
-        Race("parquet", rows, streaming(parquet.source(path)), engines_from_parquet(path)),
-    ]
+def races(bids: pa.Table, sink: str, folder: Path, only: Collection[tuple[str, str]]) -> Iterator[Race]:
+    """The races over bids in memory and over the same bids in a Parquet file, one after another."""
+    path = folder / "bids.parquet"
+    for query in QUERIES:
+        for source in query.goals:
+            if (query.name, source) not in only:
+                continue
+            if source == "memory":
+                streaming = Streaming(query, memory.source(bids), sink, folder)
+                yield Race(query, source, len(bids), streaming, engines_in_memory(query, bids))
+                continue
+            if not path.exists():
+                write_bids(bids, str(path))
+            streaming = Streaming(query, parquet.source(path), sink, folder)
+            yield Race(query, source, len(bids), streaming, engines_from_parquet(query, str(path)))
 
 
 def main() -> None:
     arguments = _arguments()
-    rows, rounds = (500_000, 3) if arguments.quick else (5_000_000, 7)
+    rows, rounds = (500_000, 3) if arguments.quick else (10_000_000, 7)
     rows, rounds = arguments.rows or rows, arguments.rounds or rounds
     # Not where TMPDIR is unset: /tmp may be memory, where fsync costs nothing.
     with tempfile.TemporaryDirectory(prefix=".race-", dir=os.environ.get("TMPDIR", ".")) as name:
@@ -166,7 +186,8 @@ def main() -> None:
         print("M rows/s by median time; ratio: the faster engine's time over streamlib's\n")
         print(HEAD)
         outcomes = []
-        for race in races(rows, arguments.sink, folder):
+        bids = make_bids(rows, keys=arguments.keys, disorder=round(arguments.disorder * 1e6))
+        for race in races(bids, arguments.sink, folder, _selected(arguments)):
             outcomes.append(race.run(rounds))
             print(outcomes[-1].as_text(), flush=True)
     if arguments.json:
@@ -175,14 +196,38 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Streaming with checkpoints against batch engines.")
-    parser.add_argument("--rows", type=_positive, help="bids, in thousands or more (5,000,000)")
+    parser.add_argument("--rows", type=_positive, help="bids, in thousands or more (10,000,000)")
     parser.add_argument("--rounds", type=_positive, help="paired rounds that count (7)")
     parser.add_argument("--quick", action="store_true", help="500,000 bids, 3 rounds")
+    names = [query.name for query in QUERIES]
+    parser.add_argument("--only", help=f"queries, by comma: {', '.join(names)} (all)")
+    parser.add_argument("--source", choices=("memory", "parquet"), help="from one source (both)")
+    parser.add_argument(
+        "--keys", choices=("nexmark", "uniform", "zipf"), default="nexmark", help="of auctions (nexmark)"
+    )
+    parser.add_argument(
+        "--disorder", type=float, default=DISORDER / 1e6, help="seconds that bids come late at most (4)"
+    )
     parser.add_argument(
         "--sink", choices=("memory", "parquet"), default="memory", help="of streamlib (memory)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    unknown = set((arguments.only or "").split(",")) - {"", *names}
+    if unknown or not 0 <= arguments.disorder <= DISORDER / 1e6:
+        parser.error(f"--only takes {', '.join(names)}; --disorder 0 to {DISORDER / 1e6:.0f} seconds")
+    return arguments
+
+
+def _selected(arguments: argparse.Namespace) -> set[tuple[str, str]]:
+    """The names of queries and sources that race."""
+    names = arguments.only.split(",") if arguments.only else [query.name for query in QUERIES]
+    return {
+        (query.name, source)
+        for query in QUERIES
+        for source in query.goals
+        if query.name in names and arguments.source in (None, source)
+    }
 
 
 def _positive(text: str) -> int:

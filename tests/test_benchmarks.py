@@ -15,7 +15,7 @@ import pytest
 from benchmarks.bids import DISORDER, ROW_GROUP_ROWS, make_bids, write_bids
 
 ROOT = Path(__file__).parent.parent
-KEYS = ["query", "source", "ratio", "rows_per_s", "rounds", "checkpoints"]
+KEYS = ["query", "source", "ratio", "goal", "rows_per_s", "rounds", "checkpoints"]
 
 
 def run(script: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -39,10 +39,14 @@ def last_line(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
 def test_the_race_ends_with_one_json_object(tmp_path, sink):
     done = run("race.py", "--rows", "20000", "--rounds", "1", "--sink", sink, "--json", folder=tmp_path)
     queries = last_line(done)["queries"]
-    assert [list(query) for query in queries] == [KEYS, KEYS]
+    assert [list(query) for query in queries] == [KEYS] * 6
     assert [(query["query"], query["source"]) for query in queries] == [
         ("tumbling", "memory"),
         ("tumbling", "parquet"),
+        ("sliding", "memory"),
+        ("sliding", "parquet"),
+        ("strings", "parquet"),
+        ("random", "memory"),
     ]
     for query in queries:
         assert query["checkpoints"] >= 5
