@@ -37,12 +37,14 @@ from streamlib.core.errors import (
     TakenOverError,
     UserFunctionError,
 )
+from streamlib.plan.bind import BoundFlow
 from streamlib.plan.launch import JobOptions, JobResult, Stats
 from streamlib.runners.feeds import InlineFeed
 from streamlib.runners.job import DrainTimeoutError, Job
 from streamlib.runners.lanes import QUEUE_LIMIT, InlineLane
 from streamlib.runners.recovery import taken_over
 from streamlib.runners.world import LocalWorld, World
+from streamlib.runtime.crew import InlineCrew
 from streamlib.testing import ManualClock, fail, pause, rows, scripted
 from streamlib.testing.disk import SimDisk
 from streamlib.testing.reference import Row, reference
@@ -83,6 +85,9 @@ class StillWorld:
 
     def feed(self, source: Source, reader: SourceReader) -> InlineFeed:
         return InlineFeed(reader)
+
+    def crew(self, flow: BoundFlow, size: int, kind: str) -> InlineCrew:
+        return InlineCrew(flow, size)
 
     def close(self) -> None: ...
 

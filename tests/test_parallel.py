@@ -6,7 +6,11 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -375,3 +379,55 @@ def test_a_segment_travels_once_and_stays_the_same_object():
     assert second["op"].tables["t"][0] is first["op"].tables["t"][0]
     assert second["op"].table("t")["n"].to_pylist() == [0, 2]
     assert (second["op"].values, second["op"].counters) == ({"w": 1}, {"late": 2})
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.test_parallel import folding
+
+if __name__ == "__main__":
+    folder, count, workers = sys.argv[1:]
+    folding(Path(folder), rows=200_000).run(
+        state=f"{folder}/state", progress="none", checkpoint_interval="50ms",
+        parallelism=int(count), workers=workers,
+    )
+"""
+
+
+def script(folder, count, workers):
+    path = folder / "script.py"
+    path.write_text(SCRIPT)
+    root = Path(__file__).parents[1]
+    return subprocess.Popen(
+        [sys.executable, str(path), str(folder), str(count), workers],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        cwd=root,
+    )
+
+
+def children_of(pid):
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(stat.parent)
+    return found
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("workers", "counts"), [("processes", (3, 2)), ("threads", (2, 3))])
+def test_a_job_that_was_killed_goes_on_with_another_number_of_workers_and_leaves_none_behind(
+    tmp_path, workers, counts
+):
+    folding(tmp_path / "alone", rows=200_000).run(state=f"{tmp_path}/alone/state", progress="none")
+    first = script(tmp_path, counts[0], workers)
+    while not list(tmp_path.glob("state/manifests/*")) or not (tmp_path / "panes").exists():
+        assert first.poll() is None, "it should still run"
+        first_children = children_of(first.pid)
+    first.kill()
+    first.wait()
+    second = script(tmp_path, counts[1], workers)
+    assert second.wait(100) == 0
+    assert outputs(tmp_path) == outputs(tmp_path / "alone")
+    assert not [child for child in first_children if child.exists()]
