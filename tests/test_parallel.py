@@ -395,6 +395,24 @@ if __name__ == "__main__":
 """
 
 
+def test_a_script_that_runs_the_flow_whenever_it_is_imported_is_told_to_guard_it(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
+    root = Path(__file__).parents[1]
+    ended = subprocess.run(
+        [sys.executable, str(path), str(tmp_path), "2", "processes"],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "a worker process imports this script, which runs the flow again" in ended.stderr
+    assert 'put it below `if __name__ == "__main__":`' in ended.stderr
+    assert "worker process 0 of 2 has ended" in ended.stderr
+
+
 def script(folder, count, workers):
     path = folder / "script.py"
     path.write_text(SCRIPT)

@@ -36,7 +36,7 @@ STEPS = (
 
 def survive(seed: int) -> Outcome:
     case = Case(seed)
-    outcome = live(case.flow, case.schemas, seed, crashes=1 + seed % 3)
+    outcome = live(case.flow, case.schemas, seed, crashes=1 + seed % 3, parallelism=(1, 2, 3, 4))
     expected = case.expected()
     tables = outcome.tables
     assert table_rows(tables["/out/panes"]) == pane_rows(expected), f"seed {seed}: {outcome.crashes}"
@@ -49,7 +49,7 @@ def survive(seed: int) -> Outcome:
 
 def survive_with_updates(seed: int) -> Outcome:
     case = UpdatingCase(seed)
-    outcome = live(case.flow, case.schemas, seed, crashes=1 + seed % 3)
+    outcome = live(case.flow, case.schemas, seed, crashes=1 + seed % 3, parallelism=(1, 2, 3, 4))
     tables, what = outcome.tables, f"seed {seed}: {outcome.crashes}"
     expected = case.expected()
     assert table_rows(tables["/out/panes"]) == pane_rows(expected), what

@@ -12,7 +12,7 @@ from streamlib.core.expressions.walk import calls_per_record
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.launch import JobOptions
 from streamlib.runners.pool import DaemonPool
-from streamlib.runners.processes import can_travel
+from streamlib.runners.processes import can_travel, refuse_while_imported
 from streamlib.runtime.crew import Crew, InlineCrew
 from streamlib.runtime.worker import Reply, Task
 
@@ -23,6 +23,7 @@ def hired(
     flow: BoundFlow, options: JobOptions, make: Callable[[BoundFlow, int, CrewKind], Crew]
 ) -> Crew | None:
     """The crew that a job's options ask for; None where one worker does all, in the runner's thread."""
+    refuse_while_imported()
     if options.parallelism == 1:
         return None
     kind = options.workers

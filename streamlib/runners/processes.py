@@ -108,7 +108,6 @@ class ProcessCrew:
     # ------------------------------------------------------------------ their lives
 
     def _start(self) -> None:
-        _refuse_unguarded_start()
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may never run
         for number in range(self.size):
             mine, theirs = socket.socketpair()
@@ -148,8 +147,8 @@ class ProcessCrew:
         self._channels, self._processes = [], []
 
 
-def _refuse_unguarded_start() -> None:
-    """A script that runs a flow while it is imported would start processes without end."""
+def refuse_while_imported() -> None:
+    """Raise `DefinitionError` in a worker process whose script runs the flow again while it is imported."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise DefinitionError(
             "a worker process imports this script, which runs the flow again",
