@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from streamlib.core.batch import numpy_type
-from streamlib.operators.aggregates import ESTIMATE, StateColumn
+from streamlib.operators.aggregates import StateColumn
 from streamlib.operators.bound_aggregate import Vector
 from streamlib.operators.grouping import direct_limit
+from streamlib.operators.state_columns import each_once, same_as
 from streamlib.windows.contract import Grid
 
 
@@ -57,8 +58,8 @@ class Cells:
             return self
         cut = slice(begin * self.width, end * self.width)
         few = 2 * (end - begin) < self.span
-        parts = {id(s): s[cut].copy() if few else s[cut] for s in self.states}
-        return Cells(self.first + begin, self.low, self.width, tuple(parts[id(s)] for s in self.states))
+        states = each_once(self.states, lambda s: s[cut].copy() if few else s[cut])
+        return Cells(self.first + begin, self.low, self.width, states)
 
 
 Placing = Callable[[Cells], Iterator[tuple[slice, slice]]]
@@ -125,7 +126,7 @@ class CellMerger:
             return cells
         states: list[Vector] = []
         for i, column in enumerate(self._columns):
-            same = self._same_as(i, [cells] * length)
+            same = same_as(self._columns, i, [cells.states], times=length)
             if same < i:
                 states.append(states[same])
             else:
@@ -143,24 +144,9 @@ class CellMerger:
         places = [(part, list(placing(part))) for part in parts]
         states: list[Vector] = []
         for i, column in enumerate(self._columns):
-            same = self._same_as(i, parts)
+            same = same_as(self._columns, i, [p.states for p in parts])
             states.append(states[same] if same < i else _filled(column, i, places, len(rows), low, width))
         return Cells(rows.start, low, width, tuple(states))
-
-    def _same_as(self, i: int, parts: Sequence[Cells]) -> int:
-        """The first column that in all parts is the same vector as column `i`, and merges alike."""
-        for j in range(i):
-            if all(p.states[j] is p.states[i] for p in parts) and self._merge_alike(j, i, parts):
-                return j
-        return i
-
-    def _merge_alike(self, j: int, i: int, parts: Sequence[Cells]) -> bool:
-        if self._columns[i] is ESTIMATE and self._columns[j] is not ESTIMATE:
-            return sum(_magnitude(p.states[j]) for p in parts) < 2**63  # so that the total can't wrap
-        return (
-            self._columns[j].dtype == self._columns[i].dtype
-            and self._columns[j].merge == self._columns[i].merge
-        )
 
 
 def _filled(
@@ -197,10 +183,6 @@ def _running(table: Vector, length: int, ufunc: np.ufunc) -> Vector:
                 return found
             table = ufunc(table[:-size], table[size:])
             size *= 2
-
-
-def _magnitude(values: Vector) -> int:
-    return max(abs(int(values.min())), abs(int(values.max())))
 
 
 class _Layout:

@@ -21,7 +21,8 @@ from streamlib.core.time import Micros
 from streamlib.operators.aggregates import ROWS, StateColumn
 from streamlib.operators.bound_aggregate import BoundAggregate, StateField, Vector
 from streamlib.operators.cells import CellMerger, Cells, largest
-from streamlib.operators.grouping import DIRECT_FACTOR, direct_limit, group_rows, take_rows
+from streamlib.operators.grouping import DIRECT_FACTOR, Groups, KeyGrid, group_rows, stable_order, take_rows
+from streamlib.operators.state_columns import each_once, same_as
 from streamlib.state.key_groups import key_groups
 from streamlib.windows.contract import Grid
 
@@ -36,7 +37,10 @@ class Largest:
 
 @dataclass(frozen=True)
 class Block:
-    """Groups: `numbers` (of slices, or of windows), key columns, state columns; one row a group."""
+    """Groups: `numbers` (of slices, or of windows), key columns, state columns; one row a group.
+
+    A group may have several rows, until blocks are merged.
+    """
 
     numbers: Micros
     keys: tuple[Column, ...]
@@ -47,18 +51,17 @@ class Block:
 
     def slice(self, start: int, stop: int) -> Block:
         """Groups `start:stop`, as views."""
-        return Block(
-            self.numbers[start:stop],
-            tuple(_slice(k, start, stop) for k in self.keys),
-            tuple(_slice(s, start, stop) for s in self.states),
-        )
+        if start == 0 and stop == len(self):
+            return self
+        keys = tuple(_slice(k, start, stop) for k in self.keys)
+        return Block(self.numbers[start:stop], keys, each_once(self.states, lambda s: _slice(s, start, stop)))
 
     def renumbered(self, numbers: Micros, rows: np.ndarray | None) -> Block:
         """The groups at `rows` (None: all, as they are) under other numbers."""
         if rows is None:
             return Block(numbers, self.keys, self.states)
         keys = tuple(take_rows(k, rows) for k in self.keys)
-        return Block(numbers, keys, tuple(take_rows(s, rows) for s in self.states))
+        return Block(numbers, keys, each_once(self.states, lambda s: take_rows(s, rows)))
 
 
 Partial: TypeAlias = Cells | Block
@@ -87,30 +90,47 @@ class PartialAggregator:
         self.columns: tuple[StateField, ...] = (ROWS, *(c for a in aggregates for c in a.state))
         ends = np.cumsum([1, *(len(a.state) for a in aggregates)]).tolist()
         self._places = list(zip(aggregates, map(slice, ends[:-1], ends[1:]), strict=True))
-        # Cells are merged column by column, which only built-in aggregates allow.
-        columnwise = tuple(c for c in self.columns if isinstance(c, StateColumn) and c.vector)
+        # Only built-in aggregates allow to merge column by column, as cells do.
+        columnwise = tuple(c for c in self.columns if isinstance(c, StateColumn))
+        self._columnwise = columnwise if len(columnwise) == len(self.columns) else None
         integers = len(key_types) == 1 and pa.types.is_integer(key_types[0])
-        self._cells = CellMerger(columnwise) if integers and len(columnwise) == len(self.columns) else None
+        dense = integers and self._columnwise is not None and all(c.vector for c in columnwise)
+        self._cells = CellMerger(columnwise) if dense else None
 
     # ------------------------------------------------------------------ rows to partials
 
-    def build(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> Partial:
-        """The partials of the rows of a batch; rows that left the table of a changelog are taken back."""
+    def build(self, batch: Batch, keys: Sequence[Column], slices: Micros, grouped: bool = True) -> Partial:
+        """The partials of the rows of a batch; rows that left the table of a changelog are taken back.
+
+        This is where the kernel for a batch is chosen:
+
+        - *cells*, where the keys are integers of a range that is small against the rows: 8 ns a row, then
+          nothing is hashed any more;
+        - *rows*, sorted by slice and hashed when a window fires (`grouped=False`): 5 ns a row, and 25 when
+          it fires, by tables that stay in the cache. Hashing each batch before would cost 40 more;
+        - *groups*, by hashing, where they have to be few at once: before they are sent to other workers.
+        """
         if batch.changes is not None:
             return self._build_changes(batch, keys, slices, adds(batch.changes))
         key = as_numpy(keys[0]) if self._cells is not None else None
-        if key is None or key.dtype == np.uint64:
-            return self._build_block(batch, keys, slices)
-        first, low = int(slices.min()), int(key.min())
-        span, width = int(slices.max()) - first + 1, int(key.max()) - low + 1
-        if span * width > direct_limit(batch.num_rows):
-            return self._build_block(batch, keys, slices)
-        codes = key.astype(np.int64)  # a copy, on which the rest is done in place
-        codes -= low
-        if span > 1:
-            codes += (slices - first) * width
-        found = Cells(first, low, width, tuple(self._states(batch, codes, width * span)))
-        return found if len(found) <= DIRECT_FACTOR * batch.num_rows else self.block_of(found)
+        if key is not None and key.dtype != np.uint64:
+            grid = KeyGrid.of(key, slices)
+            if grid.cells <= DIRECT_FACTOR * batch.num_rows:
+                states = self._states(batch, grid.codes(key, slices), grid.cells)
+                return Cells(grid.first, grid.low, grid.width, tuple(states))
+        return self._build_block(batch, keys, slices) if grouped else self._build_rows(batch, keys, slices)
+
+    def _build_rows(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> Block:
+        """Every row as a group of its own."""
+        order = stable_order(slices)
+        places = np.arange(batch.num_rows)
+        rows = np.ones(batch.num_rows, np.int64)
+        if order is None:
+            return Block(slices, tuple(keys), tuple(self._states(batch, places, batch.num_rows, rows)))
+        codes = np.empty(batch.num_rows, np.int64)
+        codes[order] = places
+        found = tuple(take_rows(key, order) for key in keys)
+        return Block(slices.take(order), found, tuple(self._states(batch, codes, batch.num_rows, rows)))
 
     def _build_block(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> Block:
         groups = group_rows([slices, *keys], batch.num_rows)
@@ -138,8 +158,9 @@ class PartialAggregator:
             states += aggregate.retracting(batch, codes, count, rows)
         return states
 
-    def _states(self, batch: Batch, codes: Micros, count: int) -> list[Column]:
-        rows = np.bincount(codes, minlength=count)
+    def _states(self, batch: Batch, codes: Micros, count: int, rows: Vector | None = None) -> list[Column]:
+        if rows is None:
+            rows = np.bincount(codes, minlength=count)
         states: list[Column] = [rows]
         for aggregate in self.aggregates:
             states += aggregate.partial(batch, codes, count, rows)
@@ -185,8 +206,7 @@ class PartialAggregator:
         key = present - rows * cells.width
         key += cells.low
         rows += cells.first
-        taken = {id(s): s.take(present) for s in cells.states}
-        states = tuple(taken[id(s)] for s in cells.states)
+        states = each_once(cells.states, lambda s: s.take(present))
         return Block(rows, (key.astype(numpy_type(self.key_types[0]), copy=False),), states)
 
     def _order(self, cells: Cells, by: str) -> Vector | None:
@@ -202,11 +222,23 @@ class PartialAggregator:
         groups = group_rows([block.numbers, *block.keys], len(block)) if len(block) else None
         if groups is None or groups.count == len(block):
             return block
-        states: list[Column] = [ROWS.scatter(groups.codes, groups.count, block.states[0])]
-        for aggregate, place in self._places:
-            states += aggregate.merge(block.states[place], groups.codes, groups.count)
         keys = tuple(take_rows(k, groups.first) for k in block.keys)
-        return Block(block.numbers.take(groups.first), keys, tuple(states))
+        return Block(block.numbers.take(groups.first), keys, tuple(self._merged_states(block, groups)))
+
+    def _merged_states(self, block: Block, groups: Groups) -> list[Column]:
+        states: list[Column] = []
+        if self._columnwise is None:
+            states.append(ROWS.scatter(groups.codes, groups.count, block.states[0]))
+            for aggregate, place in self._places:
+                states += aggregate.merge(block.states[place], groups.codes, groups.count)
+            return states
+        for i, column in enumerate(self._columnwise):
+            same = same_as(self._columnwise, i, [block.states], times=len(block))
+            known = same < i
+            states.append(
+                states[same] if known else column.scatter(groups.codes, groups.count, block.states[i])
+            )
+        return states
 
     def merge_into(self, known: Block, more: Block) -> Block:
         """The groups of `more`, of which the first ones are the groups of `known`, each with its states."""
@@ -231,8 +263,12 @@ class PartialAggregator:
         if len(blocks) == 1:
             return blocks[0]
         keys = tuple(_concat([b.keys[i] for b in blocks], t) for i, t in enumerate(self.key_types))
-        states = tuple(_concat([b.states[i] for b in blocks], c.dtype) for i, c in enumerate(self.columns))
-        return Block(np.concatenate([b.numbers for b in blocks]), keys, states)
+        states: dict[tuple[int, ...], Column] = {}
+        places = [tuple(id(b.states[i]) for b in blocks) for i in range(len(self.columns))]
+        for i, column in enumerate(self.columns):
+            if places[i] not in states:
+                states[places[i]] = _concat([b.states[i] for b in blocks], column.dtype)
+        return Block(np.concatenate([b.numbers for b in blocks]), keys, tuple(states[p] for p in places))
 
     def finish(self, block: Block) -> list[Column]:
         """The aggregates' result columns."""
@@ -241,11 +277,8 @@ class PartialAggregator:
 
 def ordered(block: Block) -> Block:
     """The groups in the order of their numbers."""
-    numbers = block.numbers
-    if len(numbers) < 2 or bool((numbers[:-1] <= numbers[1:]).all()):
-        return block
-    order = np.argsort(numbers, kind="stable")
-    return block.renumbered(numbers.take(order), order)
+    order = stable_order(block.numbers)
+    return block if order is None else block.renumbered(block.numbers.take(order), order)
 
 
 def _merged(column: StateColumn, some: Column, all_: Column) -> Column:

@@ -13,6 +13,7 @@ from streamlib.operators.partials import Block, Largest, Partial, PartialAggrega
 from streamlib.windows.contract import Grid
 
 MAX_PARTIALS = 32  # a slice's cells, or blocks: each as large as a batch's groups; beyond, they are merged
+HASHED_GROUPS = 16_384  # groups hashed at once where windows can fire apart: so many stay in the cache
 FIRED_GROUPS = 4_000_000  # groups gathered to fire at once: some hundred bytes each bounds memory
 
 
@@ -85,7 +86,8 @@ class SliceStore:
         due = [self._due(block, first, last) for block in self._blocks]
         cells = [part for part in (self._due_cells(c, first, last) for c in self._cells) if part is not None]
         most = min(self._window.windows_per_row(), last - first + 1)
-        if last > first and (sum(map(len, due)) + sum(map(len, cells))) * most > FIRED_GROUPS:
+        hashed, added = sum(map(len, due)), sum(map(len, cells))
+        if last > first and (hashed * most > HASHED_GROUPS or added * most > FIRED_GROUPS):
             middle = (first + last) // 2
             yield from self._fire(first, middle, wanted)
             yield from self._fire(middle + 1, last, wanted)

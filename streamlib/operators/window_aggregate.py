@@ -128,13 +128,16 @@ class WindowAggregateOperator(Operator):
     # ------------------------------------------------------------------ rows
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
-        partial, outputs = self.combine(batch, port)
+        partial, outputs = self._partial(batch, grouped=False)
         if partial is not None:
             outputs += self.merge([partial])
         return outputs
 
     def combine(self, batch: Batch, port: int) -> tuple[Partial | None, list[Output]]:
         """See `Combines`."""
+        return self._partial(batch, grouped=True)
+
+    def _partial(self, batch: Batch, grouped: bool) -> tuple[Partial | None, list[Output]]:
         assert batch.event_time is not None
         if not batch.num_rows:
             return None, []
@@ -146,7 +149,7 @@ class WindowAggregateOperator(Operator):
         keys = [_decoded(rows.column(key)) for key in self._stream.keys]
         if placed.starts is not None:
             keys.append(placed.starts)
-        return self._aggregator.build(rows, keys, placed.slices), late
+        return self._aggregator.build(rows, keys, placed.slices, grouped), late
 
     def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> Mapping[int, Partial]:
         """See `Combines`."""

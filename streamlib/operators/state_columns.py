@@ -1,0 +1,44 @@
+"""State columns side by side: one vector may be several of them, and is then worked on once.
+
+The count of an aggregate is that of the rows where none is null; the estimate of an integer sum is the
+sum itself while that can't wrap. Such columns are the same object, which is how they are recognised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from streamlib.core.batch import Column
+from streamlib.operators.aggregates import ESTIMATE, StateColumn
+
+
+def each_once(columns: Iterable[Column], change: Callable[[Column], Column]) -> tuple[Column, ...]:
+    """`change` of every column; columns that are one object stay one."""
+    found: dict[int, Column] = {}
+    return tuple(found[id(c)] if id(c) in found else found.setdefault(id(c), change(c)) for c in columns)
+
+
+def same_as(fields: Sequence[StateColumn], i: int, parts: Sequence[Sequence[Column]], times: int = 1) -> int:
+    """The first column that in all parts is the same object as column `i`, and merges alike; else `i`.
+
+    `times` says how many values of a part come together in one group at most.
+    """
+    for j in range(i):
+        if all(part[j] is part[i] for part in parts) and _merge_alike(fields, j, i, parts, times):
+            return j
+    return i
+
+
+def _merge_alike(
+    fields: Sequence[StateColumn], j: int, i: int, parts: Sequence[Sequence[Column]], times: int
+) -> bool:
+    if fields[i] is ESTIMATE and fields[j] is not ESTIMATE:
+        return times * sum(_magnitude(part[j]) for part in parts) < 2**63  # so that the total can't wrap
+    return fields[j].dtype == fields[i].dtype and fields[j].merge == fields[i].merge
+
+
+def _magnitude(column: Column) -> int:
+    values = np.asarray(column)
+    return max(abs(int(values.min())), abs(int(values.max()))) if len(values) else 0
