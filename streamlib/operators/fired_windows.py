@@ -11,9 +11,9 @@ import numpy.typing as npt
 from streamlib.core.batch import as_numpy
 from streamlib.core.segment import Segment
 from streamlib.core.time import MIN_TIME, clamp
+from streamlib.operators.firing import first_from
 from streamlib.operators.keyed_states import MANY_DEAD, KeyedStates, Step, ToTable
 from streamlib.operators.partials import Block, PartialAggregator
-from streamlib.operators.slices import first_from
 
 
 @dataclass

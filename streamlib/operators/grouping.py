@@ -123,6 +123,15 @@ def decoded(column: Column) -> pa.Array:
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
+def key_column(column: Column) -> Column:
+    """The column as keys are kept: plain values, numbers in numpy where none is null."""
+    if isinstance(column, np.ndarray):
+        return column
+    array = decoded(column)
+    number = pa.types.is_integer(array.type) or pa.types.is_floating(array.type)
+    return array.to_numpy() if number and not array.null_count else array
+
+
 def decoded_type(dtype: pa.DataType) -> pa.DataType:
     """The type that `decoded` gives a column of `dtype`."""
     return dtype.value_type if pa.types.is_dictionary(dtype) else dtype

@@ -16,7 +16,7 @@ from streamlib.core.changes import Changelog
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.operators.aggregates import Aggregate
 from streamlib.operators.group_tables import GroupTables, key_fields, result_schema
-from streamlib.operators.grouping import decoded, take_rows
+from streamlib.operators.grouping import key_column, take_rows
 from streamlib.operators.keyed_states import KeyedStates
 from streamlib.operators.partials import Block, Partial, PartialAggregator
 from streamlib.operators.updates import Updates
@@ -71,7 +71,7 @@ class RunningAggregateOperator(Operator):
         """See `Combines`."""
         if not batch.num_rows:
             return None, []
-        keys: list[Column] = [_decoded(batch.column(key)) for key in self._keys]
+        keys: list[Column] = [key_column(batch.column(key)) for key in self._keys]
         return self._aggregator.build(batch, keys, np.zeros(batch.num_rows, np.int64)), []
 
     def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> Mapping[int, Partial]:
@@ -98,7 +98,3 @@ class RunningAggregateOperator(Operator):
         groups = state.table("groups")
         if groups is not None:
             self._groups.restore(self._tables.block(groups))
-
-
-def _decoded(column: Column) -> Column:
-    return column if isinstance(column, np.ndarray) else decoded(column)

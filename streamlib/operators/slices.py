@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from streamlib.core.time import MAX_TIME, clamp
 from streamlib.operators.cells import Cells
+from streamlib.operators.firing import Due, Firing, first_from
 from streamlib.operators.grouping import DIRECT_MIN
 from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator, ordered
 from streamlib.windows.contract import Grid
 
 MAX_PARTIALS = 32  # a slice's cells, or blocks: each as large as a batch's groups; beyond, they are merged
-HASHED_GROUPS = 16_384  # groups hashed at once where windows can fire apart: so many stay in the cache
-FIRED_GROUPS = 4_000_000  # groups gathered to fire at once: some hundred bytes each bounds memory
 
 
 class SliceStore:
@@ -75,48 +73,14 @@ class SliceStore:
         last = min(last, self._window.windows_of(span[1]).stop - 1)
         if first > last:
             return
-        yield from self._fire(first, last, wanted)
+        yield from Firing(self._window, self._aggregator, wanted).fire(
+            Due(self._blocks, self._cells), first, last
+        )
 
     def _slice_span(self) -> tuple[int, int] | None:
         first = [*(c.first for c in self._cells), *(int(b.numbers[0]) for b in self._blocks)]
         last = [*(c.slices.stop - 1 for c in self._cells), *(int(b.numbers[-1]) for b in self._blocks)]
         return (min(first), max(last)) if first else None
-
-    def _fire(self, first: int, last: int, wanted: Largest | None) -> Iterator[Block]:
-        due = [self._due(block, first, last) for block in self._blocks]
-        cells = [part for part in (self._due_cells(c, first, last) for c in self._cells) if part is not None]
-        most = min(self._window.windows_per_row(), last - first + 1)
-        hashed, added = sum(map(len, due)), sum(map(len, cells))
-        if last > first and (hashed * most > HASHED_GROUPS or added * most > FIRED_GROUPS):
-            middle = (first + last) // 2
-            yield from self._fire(first, middle, wanted)
-            yield from self._fire(middle + 1, last, wanted)
-            return
-        due = [block for block in due if len(block)]
-        windows = (
-            self._aggregator.cells_in_windows(cells, range(first, last + 1), self._window) if cells else None
-        )
-        if windows is None:
-            due += map(self._aggregator.block_of, cells)
-        parts = [self._in_windows(self._aggregator.concat(due), first, last)] if due else []
-        if windows is not None:
-            parts.append(self._aggregator.block_of(windows, None if due else wanted))
-        if parts:
-            # cells of windows are one for each already, in their order
-            yield parts[0] if not due else ordered(self._aggregator.merge(parts))
-
-    def _due_cells(self, cells: Cells, first: int, last: int) -> Cells | None:
-        return cells.between(self._window.slices_of(first).start, self._window.slices_of(last).stop)
-
-    def _due(self, block: Block, first: int, last: int) -> Block:
-        """The part of a block that the windows `first` to `last` can need."""
-        start = first_from(block, self._window.slices_of(first).start)
-        return block.slice(start, first_from(block, self._window.slices_of(last).stop))
-
-    def _in_windows(self, block: Block, first: int, last: int) -> Block:
-        """Every group once for each window from `first` to `last` that holds its slice."""
-        rows, windows = self._window.windows_holding(block.numbers, first, last)
-        return block.renumbered(windows, rows)
 
     def forget(self, slices_below: int) -> None:
         """Drop the slices with smaller numbers: all their windows have fired."""
@@ -143,13 +107,6 @@ class SliceStore:
     def restore(self, groups: Block) -> None:
         """Become what `groups` told."""
         self._blocks = [ordered(groups)] if len(groups) else []
-
-
-def first_from(block: Block, number: int) -> int:
-    """Where in an ordered block the slices from `number` on begin."""
-    if number > MAX_TIME:
-        return len(block)
-    return int(np.searchsorted(block.numbers, clamp(number)))
 
 
 def _copied(block: Block) -> Block:

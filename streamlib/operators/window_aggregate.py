@@ -20,10 +20,11 @@ from streamlib.core.time import MIN_TIME, Micros, earlier, later, show_duration
 from streamlib.operators.aggregates import Aggregate
 from streamlib.operators.cells import Cells
 from streamlib.operators.fired_windows import FiredWindows
+from streamlib.operators.firing import first_from
 from streamlib.operators.group_tables import INSTANT, WINDOW_BOUNDS, GroupTables, key_fields, result_schema
-from streamlib.operators.grouping import decoded
+from streamlib.operators.grouping import key_column
 from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator
-from streamlib.operators.slices import SliceStore, first_from
+from streamlib.operators.slices import SliceStore
 from streamlib.operators.updates import Updates
 from streamlib.operators.window_top import Top
 from streamlib.windows.assigned import check_windows, grid_of
@@ -146,7 +147,7 @@ class WindowAggregateOperator(Operator):
         if not len(placed.slices):
             return None, late
         rows = batch if placed.rows is None else batch.take(placed.rows)
-        keys = [_decoded(rows.column(key)) for key in self._stream.keys]
+        keys = [key_column(rows.column(key)) for key in self._stream.keys]
         if placed.starts is not None:
             keys.append(placed.starts)
         return self._aggregator.build(rows, keys, placed.slices, grouped), late
@@ -331,7 +332,3 @@ def _with_rows(groups: Block) -> Block:
 
 def _bounds(starts: Micros, ends: Micros) -> list[pa.Array]:
     return [pa.array(starts).view(INSTANT), pa.array(ends).view(INSTANT)]
-
-
-def _decoded(column: Column) -> Column:
-    return column if isinstance(column, np.ndarray) else decoded(column)

@@ -1,0 +1,80 @@
+"""Firing: from the partials of slices to the groups of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamlib.core.time import MAX_TIME, clamp
+from streamlib.operators.cells import Cells
+from streamlib.operators.partials import Block, Largest, PartialAggregator, ordered
+from streamlib.windows.contract import Grid
+
+HASHED_GROUPS = 16_384  # groups hashed at once where windows can fire apart: so many stay in the cache
+FIRED_GROUPS = 4_000_000  # groups gathered to fire at once: some hundred bytes each bounds memory
+
+
+@dataclass(frozen=True)
+class Due:
+    """What windows that fire may need: blocks sorted by slice, none empty, and cells."""
+
+    blocks: Sequence[Block]
+    cells: Sequence[Cells]
+
+    def between(self, start: int, stop: int) -> Due:
+        """The part that lies in the slices `start <= n < stop`."""
+        blocks = (b.slice(first_from(b, start), first_from(b, stop)) for b in self.blocks)
+        cells = (c.between(start, stop) for c in self.cells)
+        return Due([b for b in blocks if len(b)], [c for c in cells if c is not None])
+
+
+class Firing:
+    """Makes the groups of windows. Where only the largest are wanted, others may be missing."""
+
+    def __init__(self, window: Grid, aggregator: PartialAggregator, wanted: Largest | None) -> None:
+        self._window = window
+        self._aggregator = aggregator
+        self._wanted = wanted
+        self._slices_are_windows = all(window.slices_of(n) == range(n, n + 1) for n in (0, 1))
+
+    def fire(self, due: Due, first: int, last: int) -> Iterator[Block]:
+        """The windows `first` to `last`, in their order; keys in any order."""
+        due = due.between(self._window.slices_of(first).start, self._window.slices_of(last).stop)
+        most = min(self._window.windows_per_row(), last - first + 1)
+        hashed, added = sum(map(len, due.blocks)) * most, sum(map(len, due.cells)) * most
+        if last > first and (hashed > HASHED_GROUPS or added > FIRED_GROUPS):
+            middle = (first + last) // 2
+            yield from self.fire(due, first, middle)
+            yield from self.fire(due, middle + 1, last)
+        elif due.blocks or due.cells:
+            yield self._together(due, first, last)
+
+    def _together(self, due: Due, first: int, last: int) -> Block:
+        blocks, cells = list(due.blocks), list(due.cells)
+        windows = None
+        if cells:
+            windows = self._aggregator.cells_in_windows(cells, range(first, last + 1), self._window)
+            if windows is None:
+                blocks += map(self._aggregator.block_of, cells)
+            elif not blocks:  # one cell for each group, in the order of the windows
+                return self._aggregator.block_of(windows, self._wanted)
+        parts = [self._in_windows(self._aggregator.concat(blocks), first, last)]
+        if windows is not None:
+            parts.append(self._aggregator.block_of(windows))
+        return ordered(self._aggregator.merge(parts))
+
+    def _in_windows(self, block: Block, first: int, last: int) -> Block:
+        """Every group once for each window from `first` to `last` that holds its slice."""
+        if self._slices_are_windows:
+            return block
+        rows, windows = self._window.windows_holding(block.numbers, first, last)
+        return block.renumbered(windows, rows)
+
+
+def first_from(block: Block, number: int) -> int:
+    """Where in an ordered block the slices from `number` on begin."""
+    if number > MAX_TIME:
+        return len(block)
+    return int(np.searchsorted(block.numbers, clamp(number)))
