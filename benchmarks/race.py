@@ -9,7 +9,7 @@
 - strings: as tumbling, per channel (10,000 texts), from Parquet.
 - random: as tumbling, per client (a million random int64), from memory.
 
-All over 10 M Nexmark-like bids in order of arrival. What is timed of streamlib is `flow.run` as a whole:
+All over 20 M Nexmark-like bids in order of arrival. What is timed of streamlib is `flow.run` as a whole:
 binding, taking the state folder, reading, aggregating, firing by watermark, and at least five
 checkpoints with their fsyncs. The engines get 2 threads each, and the same rows. Everyone hands the
 result over in memory, as Arrow; with `--sink parquet` streamlib alone writes it to files, exactly once.
@@ -177,7 +177,7 @@ def races(bids: pa.Table, sink: str, folder: Path, only: Collection[tuple[str, s
 
 def main() -> None:
     arguments = _arguments()
-    rows, rounds = (500_000, 3) if arguments.quick else (10_000_000, 7)
+    rows, rounds = (500_000, 3) if arguments.quick else (20_000_000, 5)
     rows, rounds = arguments.rows or rows, arguments.rounds or rounds
     # Not where TMPDIR is unset: /tmp may be memory, where fsync costs nothing.
     with tempfile.TemporaryDirectory(prefix=".race-", dir=os.environ.get("TMPDIR", ".")) as name:
@@ -196,8 +196,8 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Streaming with checkpoints against batch engines.")
-    parser.add_argument("--rows", type=_positive, help="bids, in thousands or more (10,000,000)")
-    parser.add_argument("--rounds", type=_positive, help="paired rounds that count (7)")
+    parser.add_argument("--rows", type=_positive, help="bids, in thousands or more (20,000,000)")
+    parser.add_argument("--rounds", type=_positive, help="paired rounds that count (5)")
     parser.add_argument("--quick", action="store_true", help="500,000 bids, 3 rounds")
     names = [query.name for query in QUERIES]
     parser.add_argument("--only", help=f"queries, by comma: {', '.join(names)} (all)")

@@ -37,11 +37,11 @@ class StateColumn(StateField):
 
     def empty(self, count: int) -> Vector:
         """The values of `count` groups without rows."""
+        if self.merge == "sum":
+            return np.zeros(count, numpy_type(self.dtype))  # which the system has at hand
         return np.full(count, self._identity(), numpy_type(self.dtype))
 
     def _identity(self) -> float | int:
-        if self.merge == "sum":
-            return 0
         if pa.types.is_floating(self.dtype):
             return np.nan  # fmin and fmax take the other one: NaN stays only where all are NaN
         limits = np.iinfo(numpy_type(self.dtype))

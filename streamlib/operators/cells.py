@@ -79,7 +79,7 @@ def largest(order: Vector, rows: Vector, width: int, n: int) -> npt.NDArray[np.i
         if order is rows or filled.all():
             return found[filled]
     if n >= width:
-        return np.flatnonzero(rows)
+        return np.flatnonzero(rows > 0)
     limit = np.partition(table, width - n, axis=1)[:, width - n, None]
     return np.flatnonzero((table >= limit).ravel() & (rows > 0))
 

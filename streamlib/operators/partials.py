@@ -199,7 +199,7 @@ class PartialAggregator:
         """
         order = None if wanted is None else self._order(cells, wanted.by)
         if wanted is None or order is None:
-            present = np.flatnonzero(cells.states[0])
+            present = np.flatnonzero(cells.states[0] != 0)  # of bools it is three times as fast
         else:
             present = largest(order, cells.states[0], cells.width, wanted.n)
         rows = present // cells.width

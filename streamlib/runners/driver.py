@@ -71,7 +71,8 @@ class Driver:
         if self._mode == "batch":
             self.total_rows = self._count()
         for source in self.pipeline.sources.values():
-            column = source.read.event_time_column()
+            # only batch runs take their watermark from what follows
+            column = source.read.event_time_column() if self._mode == "batch" else None
             for partition, intake in source.intakes.items():
                 if intake.ended:
                     continue
