@@ -763,8 +763,10 @@ def test_a_vanished_partition_is_refused_by_name_and_goes_on_when_it_is_back(tmp
     scene.check()
 
 
-def test_a_partition_that_was_read_to_its_end_may_vanish(tmp_path):
-    scene = parquet_files(tmp_path)
+def test_a_partition_that_was_read_to_its_end_may_vanish(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 10)
+    names = itertools.count(1)  # no threads: else the drain might come before the end was seen
+    scene = replace(parquet_files(tmp_path), make_world=lambda: StillWorld(LocalDisk(), f"{next(names):x}"))
     scene.partitions = {"p0": scene.partitions["p0"][:10], "p1": scene.partitions["p1"]}
     write_parquet(tmp_path / "in", scene.partitions)
     assert scene.drained_at(30).rows < 70

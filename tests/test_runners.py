@@ -606,7 +606,7 @@ def test_batches_grow_while_steps_are_full_and_quick_up_to_a_bound():
     for _ in range(10):
         size.adapt(size.rows, BatchSize.target / 3)
         seen.append(size.rows)
-    assert seen[:2] == [65_536, 131_072]
+    assert seen[:2] == [16_384, 32_768]
     assert seen == sorted(seen)
     assert seen[-1] == BatchSize.largest
 
@@ -617,16 +617,16 @@ def test_batches_shrink_while_steps_are_slow_down_to_a_bound():
     for _ in range(10):
         size.adapt(10, BatchSize.target * 3)
         seen.append(size.rows)
-    assert seen[0] == 32_768
+    assert seen[0] == 8_192
     assert seen == sorted(seen, reverse=True)
     assert seen[-1] == BatchSize.smallest
 
 
-@pytest.mark.parametrize(("admitted", "seconds"), [(100, 0.0), (65_536, 0.04), (65_536, 0.09), (0, 0.05)])
+@pytest.mark.parametrize(("admitted", "seconds"), [(100, 0.0), (16_384, 0.04), (16_384, 0.09), (0, 0.05)])
 def test_batches_stay_as_they_are_when_idle_or_near_the_target(admitted, seconds):
     size = BatchSize()
     size.adapt(admitted, seconds)
-    assert size.rows == 65_536
+    assert size.rows == 16_384
 
 
 # --------------------------------------------------------------------------- progress

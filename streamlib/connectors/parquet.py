@@ -13,7 +13,7 @@ from streamlib.connectors import files
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.parquet_sink import ParquetSink, sink
 from streamlib.connectors.parquet_snapshot import ParquetSnapshotSink, snapshot_sink
-from streamlib.connectors.parquet_statistics import RowGroups
+from streamlib.connectors.parquet_statistics import RowGroups, coded_columns
 from streamlib.connectors.positions import beyond_end, row_number
 from streamlib.connectors.schemas import conform, difference, plain
 from streamlib.core.contracts import Json, Replay
@@ -70,8 +70,8 @@ class ParquetSource:
         groups = RowGroups(file.metadata, event_time)
         if row > groups.rows:
             raise beyond_end(partition, row, groups.rows)
-        return FileReader(
-            _batches(file, groups, row, schema, partition),
+        return ParquetReader(
+            _Rows(path, file, groups, row, schema, partition),
             row,
             unchanged,
             failed=lambda error: _damaged(path, error),
@@ -102,14 +102,50 @@ def source(path: files.Paths) -> ParquetSource:
     return ParquetSource(files.as_paths(path))
 
 
-def _batches(
-    file: Any, groups: RowGroups, row: int, schema: pa.Schema, partition: str
-) -> Iterator[pa.RecordBatch]:
-    first = groups.holding(row)
-    # No threads here: the runner reads partitions on threads of its own, and decoding releases the GIL.
-    batches = file.iter_batches(BATCH_ROWS, row_groups=range(first, groups.count), use_threads=False)
-    rest = drop_rows(batches, row - groups.first_row(first), partition)
-    return (conform(rows, schema) for rows in _up_to_group_ends(rest, groups, row))
+class ParquetReader(FileReader):
+    """Reads one file; texts as codes where it is told that they are taken."""
+
+    def __init__(self, rows: _Rows, *args: Any, **kwargs: Any) -> None:
+        super().__init__(rows.batches(), *args, **kwargs)
+        self._rows = rows
+
+    def give_codes(self) -> None:
+        self._rows.codes = True
+
+
+@dataclass
+class _Rows:
+    """The rows of a file from one on, in batches; how is decided when the first is asked for."""
+
+    path: str
+    file: Any
+    groups: RowGroups
+    row: int
+    schema: pa.Schema
+    partition: str
+    codes: bool = False
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        file, schema = self.file, self.schema
+        coded = coded_columns(file) if self.codes else []
+        if coded:
+            file = _opened(self.path, read_dictionary=coded, metadata=file.metadata)
+            schema = _with_codes(schema, coded)
+        with file:
+            first = self.groups.holding(self.row)
+            # one file is one partition, read in order: Arrow's threads decode its columns side by side
+            batches = file.iter_batches(
+                BATCH_ROWS, row_groups=range(first, self.groups.count), use_threads=True
+            )
+            rest = drop_rows(batches, self.row - self.groups.first_row(first), self.partition)
+            for rows in _up_to_group_ends(rest, self.groups, self.row):
+                yield conform(rows, schema)
+
+
+def _with_codes(schema: pa.Schema, coded: Sequence[str]) -> pa.Schema:
+    """The schema with dictionaries, as Parquet's readers make them, for the types of columns."""
+    codes = {name: pa.dictionary(pa.int32(), schema.field(name).type) for name in coded}
+    return pa.schema([f.with_type(codes.get(f.name, f.type)) for f in schema])
 
 
 def _up_to_group_ends(
@@ -123,10 +159,10 @@ def _up_to_group_ends(
         row += batch.num_rows
 
 
-def _opened(path: str) -> Any:
+def _opened(path: str, **options: Any) -> Any:
     import pyarrow.parquet as pq  # noqa: PLC0415 - 50 ms that flows without Parquet don't pay
 
-    return _reading(path, lambda: pq.ParquetFile(path))
+    return _reading(path, lambda: pq.ParquetFile(path, **options))
 
 
 def _footer_schema(path: str) -> pa.Schema:

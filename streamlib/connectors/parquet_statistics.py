@@ -12,6 +12,8 @@ from streamlib.connectors.positions import suffix_minima
 from streamlib.core.errors import EventTimeError
 from streamlib.core.time import MAX_TIME, to_micros
 
+_LOOKED_AT = 4  # row groups: writers decide alike for all of a file, and a footer can have thousands
+_CODE_BYTES = 6  # a value: codes of up to 20 bits, and an even share of the dictionary
 _UNITS = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
 
 
@@ -47,6 +49,26 @@ class RowGroups:
         """The least event time in the row group of `row` and those behind it, None if unknown."""
         group = self.holding(row)
         return int(self._floors[group]) if group >= self._known_from else None
+
+
+def coded_columns(file: Any) -> list[str]:
+    """Text columns that are stored as dictionaries and codes, by what their chunks tell.
+
+    A writer whose dictionary grew too large went on with plain values, which take more room than codes.
+    """
+    metadata, schema = file.metadata, file.schema_arrow
+    groups = [metadata.row_group(i) for i in range(min(metadata.num_row_groups, _LOOKED_AT))]
+    names = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
+    texts = {field.name for field in schema if field.type in (pa.string(), pa.binary())}
+    return [
+        name
+        for i, name in enumerate(names)
+        if name in texts and groups and all(_is_coded(group.column(i)) for group in groups)
+    ]
+
+
+def _is_coded(chunk: Any) -> bool:
+    return bool(chunk.has_dictionary_page and chunk.total_uncompressed_size < _CODE_BYTES * chunk.num_values)
 
 
 def _least_times(metadata: Any, event_time: str) -> list[int | None]:

@@ -224,6 +224,13 @@ class OperatorSpec(Value, ABC):
     per_record: ClassVar[bool] = False
     """Whether it calls Python for every row, expressions aside: several workers then are processes."""
 
+    takes_codes: ClassVar[bool] = False
+    """Whether text columns may come with dictionaries where the schema says plain values.
+
+    A reader that has them spares the decoding where all operators below take them. Results of
+    expressions, and `Batch.to_arrow`, hold plain values.
+    """
+
     @abstractmethod
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         """The types of the outputs. Raises a `StreamlibError` for whatever can be known to fail."""
@@ -291,6 +298,15 @@ class SourceReader(Protocol):
 
     def close(self) -> None:
         """Release what is held. Called once; `read` is not called afterwards."""
+        ...
+
+
+@runtime_checkable
+class GivesCodes(Protocol):
+    """Optional ability of a `SourceReader`: texts as a dictionary and codes, as they are stored."""
+
+    def give_codes(self) -> None:
+        """All operators that see the rows take codes. Called at most once, before the first read."""
         ...
 
 

@@ -21,7 +21,16 @@ from streamlib.core.time import Micros
 from streamlib.operators.aggregates import ROWS, StateColumn
 from streamlib.operators.bound_aggregate import BoundAggregate, StateField, Vector
 from streamlib.operators.cells import CellMerger, Cells, largest
-from streamlib.operators.grouping import DIRECT_FACTOR, Groups, KeyGrid, group_rows, stable_order, take_rows
+from streamlib.operators.grouping import (
+    DIRECT_FACTOR,
+    Groups,
+    KeyGrid,
+    group_rows,
+    key_column,
+    stable_order,
+    take_rows,
+)
+from streamlib.operators.key_codes import KeyCodes, has_codes
 from streamlib.operators.state_columns import each_once, same_as
 from streamlib.state.key_groups import key_groups
 from streamlib.windows.contract import Grid
@@ -93,7 +102,9 @@ class PartialAggregator:
         # Only built-in aggregates allow to merge column by column, as cells do.
         columnwise = tuple(c for c in self.columns if isinstance(c, StateColumn))
         self._columnwise = columnwise if len(columnwise) == len(self.columns) else None
-        integers = len(key_types) == 1 and pa.types.is_integer(key_types[0])
+        only = key_types[0] if len(key_types) == 1 else pa.null()
+        self._codes = KeyCodes(only) if has_codes(only) else None
+        integers = pa.types.is_integer(only) or self._codes is not None
         dense = integers and self._columnwise is not None and all(c.vector for c in columnwise)
         self._cells = CellMerger(columnwise) if dense else None
 
@@ -105,20 +116,29 @@ class PartialAggregator:
         This is where the kernel for a batch is chosen:
 
         - *cells*, where the keys are integers of a range that is small against the rows: 8 ns a row, then
-          nothing is hashed any more;
+          nothing is hashed any more; texts that come with dictionaries have codes that are such integers;
         - *rows*, sorted by slice and hashed when a window fires (`grouped=False`): 5 ns a row, and 25 when
           it fires, by tables that stay in the cache. Hashing each batch before would cost 40 more;
         - *groups*, by hashing, where they have to be few at once: before they are sent to other workers.
         """
         if batch.changes is not None:
+            keys = [key_column(key) for key in keys]
             return self._build_changes(batch, keys, slices, adds(batch.changes))
-        key = as_numpy(keys[0]) if self._cells is not None else None
-        if key is not None and key.dtype != np.uint64:
+        key = self._whole_numbers(keys[0]) if self._cells is not None else None
+        if key is not None:
             grid = KeyGrid.of(key, slices)
             if grid.cells <= DIRECT_FACTOR * batch.num_rows:
                 states = self._states(batch, grid.codes(key, slices), grid.cells)
                 return Cells(grid.first, grid.low, grid.width, tuple(states))
+        keys = [key_column(key) for key in keys]
         return self._build_block(batch, keys, slices) if grouped else self._build_rows(batch, keys, slices)
+
+    def _whole_numbers(self, key: Column) -> Vector | None:
+        """The key as numbers that cells can stand for: its own, or codes of its values."""
+        if self._codes is not None:
+            return self._codes.codes(key)
+        numbers = as_numpy(key_column(key))
+        return None if numbers is None or numbers.dtype == np.uint64 else numbers
 
     def _build_rows(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> Block:
         """Every row as a group of its own."""
@@ -207,6 +227,8 @@ class PartialAggregator:
         key += cells.low
         rows += cells.first
         states = each_once(cells.states, lambda s: s.take(present))
+        if self._codes is not None:
+            return Block(rows, (self._codes.values(key),), states)
         return Block(rows, (key.astype(numpy_type(self.key_types[0]), copy=False),), states)
 
     def _order(self, cells: Cells, by: str) -> Vector | None:

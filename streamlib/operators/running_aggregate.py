@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.core.batch import Batch, Column
+from streamlib.core.batch import Batch
 from streamlib.core.canonical import canonical
 from streamlib.core.changes import Changelog
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.operators.aggregates import Aggregate
 from streamlib.operators.group_tables import GroupTables, key_fields, result_schema
-from streamlib.operators.grouping import key_column, take_rows
+from streamlib.operators.grouping import take_rows
 from streamlib.operators.keyed_states import KeyedStates
 from streamlib.operators.partials import Block, Partial, PartialAggregator
 from streamlib.operators.updates import Updates
@@ -27,6 +27,7 @@ class RunningAggregate(OperatorSpec):
     """One row per key, of all rows that came so far; it changes with every batch."""
 
     kind: ClassVar[str] = "aggregate"
+    takes_codes: ClassVar[bool] = True
     stateful: ClassVar[bool] = True
     keyed: ClassVar[bool] = True
 
@@ -71,7 +72,7 @@ class RunningAggregateOperator(Operator):
         """See `Combines`."""
         if not batch.num_rows:
             return None, []
-        keys: list[Column] = [key_column(batch.column(key)) for key in self._keys]
+        keys = [batch.column(key) for key in self._keys]
         return self._aggregator.build(batch, keys, np.zeros(batch.num_rows, np.int64)), []
 
     def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> Mapping[int, Partial]:

@@ -23,6 +23,7 @@ class Select(OperatorSpec):
     """The named expressions and nothing else."""
 
     kind: ClassVar[str] = "select"
+    takes_codes: ClassVar[bool] = True
 
     expressions: tuple[Expr, ...]
 
@@ -64,6 +65,7 @@ class WithColumns(OperatorSpec):
     """All columns, and the named expressions added or put in the place of a column of that name."""
 
     kind: ClassVar[str] = "with_columns"
+    takes_codes: ClassVar[bool] = True
 
     expressions: tuple[Expr, ...]
 
@@ -116,6 +118,7 @@ class Filter(OperatorSpec):
     """The rows for which a condition is true; null counts as false. `split` keeps the others apart."""
 
     kind: ClassVar[str] = "filter"
+    takes_codes: ClassVar[bool] = True
 
     condition: Expr
 
@@ -176,6 +179,7 @@ class KeyBy(OperatorSpec):
     """Key the stream by columns: what follows works per combination of their values."""
 
     kind: ClassVar[str] = "key_by"
+    takes_codes: ClassVar[bool] = True
 
     columns: tuple[str, ...]
 
@@ -211,6 +215,7 @@ class Union(OperatorSpec):
     """
 
     kind: ClassVar[str] = "union"
+    takes_codes: ClassVar[bool] = True
 
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         first = inputs[0]

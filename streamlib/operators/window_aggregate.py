@@ -22,7 +22,6 @@ from streamlib.operators.cells import Cells
 from streamlib.operators.fired_windows import FiredWindows
 from streamlib.operators.firing import first_from
 from streamlib.operators.group_tables import INSTANT, WINDOW_BOUNDS, GroupTables, key_fields, result_schema
-from streamlib.operators.grouping import key_column
 from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator
 from streamlib.operators.slices import SliceStore
 from streamlib.operators.updates import Updates
@@ -43,6 +42,7 @@ class WindowAggregate(OperatorSpec):
     """
 
     kind: ClassVar[str] = "aggregate"
+    takes_codes: ClassVar[bool] = True
     outputs: ClassVar[tuple[str, ...]] = ("out", "late", "missed")
     stateful: ClassVar[bool] = True
     keyed: ClassVar[bool] = True
@@ -147,7 +147,7 @@ class WindowAggregateOperator(Operator):
         if not len(placed.slices):
             return None, late
         rows = batch if placed.rows is None else batch.take(placed.rows)
-        keys = [key_column(rows.column(key)) for key in self._stream.keys]
+        keys = [rows.column(key) for key in self._stream.keys]
         if placed.starts is not None:
             keys.append(placed.starts)
         return self._aggregator.build(rows, keys, placed.slices, grouped), late

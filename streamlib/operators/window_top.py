@@ -26,6 +26,7 @@ class Top(OperatorSpec):
     """The `n` rows of every window that are largest in `by`."""
 
     kind: ClassVar[str] = "top"
+    takes_codes: ClassVar[bool] = True
     stateful: ClassVar[bool] = True
 
     n: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from streamlib.core.contracts import Chunk, Counted, Pause
+from streamlib.core.contracts import Chunk, Counted, GivesCodes, Pause
 from streamlib.core.errors import DefinitionError, SourceError
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.node import Read
@@ -16,7 +16,7 @@ from streamlib.runtime.crew import Crew
 from streamlib.runtime.parallel import ParallelEngine
 from streamlib.runtime.pipeline import Mode, Pipeline, SourceInput
 
-BATCH_ROWS = 1_000_000  # batch runs: large enough that per-batch costs vanish, small against memory
+BATCH_ROWS = 131_072  # batch runs: per-batch costs vanish, and a few columns of so many rows stay in caches
 
 
 class BatchSize:
@@ -26,10 +26,10 @@ class BatchSize:
     watermarks, signals and checkpoints still get their turn.
     """
 
-    smallest, largest = 4_096, 262_144
+    smallest, largest = 4_096, 65_536  # the kernels work in the cache, and larger batches leave it
     target = 0.05  # seconds a step may take: well below any checkpoint interval
 
-    def __init__(self, rows: int = 65_536, smallest: int = smallest, largest: int = largest) -> None:
+    def __init__(self, rows: int = 16_384, smallest: int = smallest, largest: int = largest) -> None:
         self.rows = rows
         self.smallest = smallest
         self.largest = largest
@@ -78,6 +78,8 @@ class Driver:
                     continue
                 with blaming(source.bound.node):
                     reader = source.read.source.open(partition, intake.start, column)
+                if source.codes and isinstance(reader, GivesCodes):
+                    reader.give_codes()
                 self._feeds.append((source, partition, self._world.feed(source.read.source, reader)))
 
     def _count(self) -> int | None:

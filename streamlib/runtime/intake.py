@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from streamlib.core.batch import Batch, as_arrow, concat_batches
 from streamlib.core.contracts import Chunk, Json, StreamType
-from streamlib.core.errors import EventTimeError
+from streamlib.core.errors import EventTimeError, SourceError
 from streamlib.core.expressions import Bound, bind
 from streamlib.core.time import Micros, to_micros
 from streamlib.plan.node import Read
@@ -17,12 +17,14 @@ from streamlib.plan.node import Read
 SMALLEST_FRONT = 256  # rows: below, the costs of a batch outweigh those of its rows
 LARGEST_FRONT = 1_000_000  # rows: the largest batch that any runner asks for
 FRONT_GROWTH = 4
+ENOUGH_ROWS = 32_768  # from so many on, copying chunks into one costs more than it saves
 
 
 class EventTimes:
     """Computes the event times of a source's rows."""
 
-    def __init__(self, read: Read, schema: object) -> None:
+    def __init__(self, read: Read, schema: pa.Schema) -> None:
+        self.schema = schema
         self._bound: Bound | None = None
         if read.event_time is not None:
             self._bound = bind(read.event_time, StreamType(schema))
@@ -99,7 +101,8 @@ class Intake:
 
     def offer(self, chunk: Chunk) -> None:
         """Take a chunk from the reader. After a restore, rows that had entered are skipped."""
-        batch = Batch.from_arrow(chunk.rows)
+        # texts may come with dictionaries, where operators take them: plain values all the same
+        batch = Batch(self._times.schema, chunk.rows.columns, chunk.rows.num_rows)
         skipped = min(self._skip, batch.num_rows)
         self._skip -= skipped
         if skipped == batch.num_rows:
@@ -111,7 +114,14 @@ class Intake:
         self._waiting.append(Waiting(timed, chunk.next_position, chunk.floor))
 
     def end(self) -> None:
-        """The reader has nothing more."""
+        """The reader has nothing more. Raises `SourceError` if it had fewer rows than had entered."""
+        if self._skip:
+            raise SourceError(
+                "the partition ends before the position in the checkpoint",
+                expected=f"at least {self.rows:,} rows, as when the checkpoint was taken",
+                found=f"{self.rows - self._skip:,} rows",
+                remedy="bring the original data back, or start a new job",
+            )
         self._read_all = True
 
     def front(self, limit: int) -> Batch:
@@ -124,7 +134,7 @@ class Intake:
         batches: list[Batch] = []
         rows = 0
         for waiting in self._waiting:
-            if batches and rows + waiting.batch.num_rows > limit:
+            if batches and (rows >= ENOUGH_ROWS or rows + waiting.batch.num_rows > limit):
                 break
             batches.append(waiting.batch)
             rows += waiting.batch.num_rows

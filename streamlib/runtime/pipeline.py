@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from streamlib.core.batch import Batch
-from streamlib.core.contracts import Chunk, Json, OperatorState
+from streamlib.core.contracts import Chunk, Json, OperatorSpec, OperatorState
 from streamlib.core.errors import InvariantError, SourceError, StreamlibError
 from streamlib.core.time import MAX_TIME, MIN_TIME
 from streamlib.core.watermarks import SourceWatermarks, WatermarkStrategy
@@ -34,6 +34,8 @@ class SourceInput:
     intakes: dict[str, Intake]
     watermarks: SourceWatermarks | FloorWatermarks
     aligned: bool
+    codes: bool = False
+    """Whether all operators that see the rows take texts as codes."""
     newest: int = MIN_TIME
 
     @property
@@ -97,6 +99,7 @@ class Pipeline:
             aligned = mode == "batch" or all(reads[name][1].source.bounded for name in names)
             for name in names:
                 self.sources[name].aligned = aligned
+                self.sources[name].codes = _takes_codes(flow, name)
         self._domains = domains
 
     # ------------------------------------------------------------------ what comes in
@@ -113,7 +116,10 @@ class Pipeline:
     def end(self, source: str, partition: str, now: float) -> None:
         """Nothing more will be read from a partition."""
         found = self.sources[source]
-        found.intakes[partition].end()
+        try:
+            found.intakes[partition].end()
+        except StreamlibError as error:
+            raise _blamed(found, partition, found.intakes[partition].rows, error) from error.__cause__
         self._finish_if_ended(found, partition)
         self._advance(found, now)
 
@@ -308,6 +314,11 @@ def _source_input(
         # a source without event time has no rows to observe: its watermark moves at its end only
         marks = SourceWatermarks(read.watermark or WatermarkStrategy(0), partitions, now)
     return SourceInput(bound, read, intakes, marks, aligned=False)
+
+
+def _takes_codes(flow: BoundFlow, source: str) -> bool:
+    specs = (bound.node.spec for bound in flow.nodes if source in bound.sources)
+    return all(spec.takes_codes for spec in specs if isinstance(spec, OperatorSpec))
 
 
 def _blamed(source: SourceInput, partition: str, rows: int, error: StreamlibError) -> StreamlibError:

@@ -26,12 +26,15 @@ class ReadColumn(Node):
     def __init__(self, index: int, dtype: pa.DataType) -> None:
         self.dtype = dtype
         self._index = index
+        self._plain = not pa.types.is_dictionary(dtype)
         self._numpy = family(dtype) in _NUMPY_FAMILIES and not pa.types.is_dictionary(dtype)
 
     def run(self, batch: Batch) -> Value:
         column = batch.columns[self._index]
         if isinstance(column, np.ndarray) and not (self._numpy and column.dtype.kind in "biuf"):
             return as_arrow(column, self.dtype)
+        if self._plain and isinstance(column, pa.DictionaryArray):  # as a reader gave them
+            return column.dictionary_decode()
         return column
 
 
