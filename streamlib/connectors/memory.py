@@ -79,6 +79,8 @@ class MemoryReader:
     def __init__(self, table: pa.Table, row: int, chunk_rows: int, event_time: str | None) -> None:
         self._table = table
         self._row = row
+        batches = table.to_batches()
+        self._rows = batches[0] if len(batches) == 1 else None
         self._chunk_rows = chunk_rows
         self._floors = Floors(event_times(table, event_time)) if event_time is not None else None
 
@@ -86,9 +88,12 @@ class MemoryReader:
         if self._row == self._table.num_rows:
             return Pause.END
         # More than one batch where a string column exceeds 2 GB: then the first one is shorter.
-        rows = self._table.slice(self._row, self._chunk_rows).to_batches()[0]
+        rows = self._rows.slice(self._row, self._chunk_rows) if self._rows is not None else self._next()
         self._row += rows.num_rows
         return Chunk(rows, self._row, self._floors.at(self._row) if self._floors else None)
+
+    def _next(self) -> pa.RecordBatch:
+        return self._table.slice(self._row, self._chunk_rows).to_batches()[0]
 
     def close(self) -> None: ...
 

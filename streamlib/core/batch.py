@@ -7,7 +7,7 @@ kernel on 100 rows).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.core.changes import CHANGE_COLUMN, Changes, kept
+from streamlib.core.lazy_columns import LazyColumns
 from streamlib.core.time import Micros
 
 Column: TypeAlias = pa.Array | npt.NDArray[Any]
@@ -37,14 +38,26 @@ def as_numpy(column: Column) -> npt.NDArray[Any] | None:
         return column
     if column.null_count:
         return None
-    dtype = column.type
-    if pa.types.is_boolean(dtype):
-        return column.to_numpy(zero_copy_only=False)
-    if pa.types.is_integer(dtype) or pa.types.is_floating(dtype):
-        return column.to_numpy(zero_copy_only=True)
-    if pa.types.is_temporal(dtype) and dtype.bit_width in (32, 64) and not pa.types.is_interval(dtype):
-        return column.view(pa.int64() if dtype.bit_width == 64 else pa.int32()).to_numpy()
-    return None
+    view = _VIEWS.get(column.type.id)
+    if view is None:
+        return None
+    if view is _NUMBER:
+        return column.to_numpy()
+    return column.to_numpy(zero_copy_only=False) if view is _BITS else column.view(view).to_numpy()
+
+
+# By the id of a type: asking `pa.types` one after another costs more than a kernel over 100 rows.
+_NUMBER, _BITS = "number", "bits"
+_VIEWS: dict[int, Any] = {
+    pa.bool_().id: _BITS,
+    **{pa.type_for_alias(f"{sign}int{bits}").id: _NUMBER for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    **{dtype.id: _NUMBER for dtype in (pa.float16(), pa.float32(), pa.float64())},
+    **{dtype.id: pa.int32() for dtype in (pa.date32(), pa.time32("s"))},
+    **{
+        dtype.id: pa.int64()
+        for dtype in (pa.date64(), pa.time64("us"), pa.timestamp("us"), pa.duration("us"))
+    },
+}
 
 
 def numpy_type(dtype: pa.DataType) -> np.dtype[Any]:
@@ -60,7 +73,7 @@ class Batch:
     every method returns a new one that shares buffers.
     """
 
-    __slots__ = ("changes", "columns", "event_time", "num_rows", "schema")
+    __slots__ = ("_time_bounds", "changes", "columns", "event_time", "num_rows", "schema")
 
     def __init__(
         self,
@@ -71,10 +84,11 @@ class Batch:
         changes: Changes | None = None,
     ) -> None:
         self.schema = schema
-        self.columns = tuple(columns)
+        self.columns: Sequence[Column] = columns if isinstance(columns, LazyColumns) else tuple(columns)
         self.num_rows = num_rows
         self.event_time = event_time
         self.changes = changes
+        self._time_bounds: tuple[int, int] | None = None
 
     @classmethod
     def from_arrow(
@@ -82,6 +96,14 @@ class Batch:
     ) -> Batch:
         """Wrap an Arrow record batch without copying."""
         return cls(rows.schema, rows.columns, rows.num_rows, event_time, changes)
+
+    @property
+    def time_bounds(self) -> tuple[int, int]:
+        """The least and the largest event time of rows that have one; there must be rows."""
+        if self._time_bounds is None:
+            assert self.event_time is not None
+            self._time_bounds = int(self.event_time.min()), int(self.event_time.max())
+        return self._time_bounds
 
     def to_arrow(self) -> pa.RecordBatch:
         """The user's columns as an Arrow record batch."""
@@ -113,13 +135,10 @@ class Batch:
         return Batch(self.schema, columns, stop - start, times, changes)
 
     def take(self, indices: npt.NDArray[np.intp]) -> Batch:
-        """The rows at `indices`, in that order."""
-        arrow_indices = pa.array(indices)
-        columns = [
-            c.take(indices) if isinstance(c, np.ndarray) else c.take(arrow_indices) for c in self.columns
-        ]
+        """The rows at `indices`, in that order. Columns are taken when they are looked at."""
         times = None if self.event_time is None else self.event_time.take(indices)
         changes = None if self.changes is None else self.changes.take(indices)
+        columns = LazyColumns(len(self.columns), _taking(self.columns, indices))
         return Batch(self.schema, columns, len(indices), times, changes)
 
     def filter(self, mask: npt.NDArray[np.bool_]) -> Batch:
@@ -136,18 +155,39 @@ class Batch:
         return f"Batch({self.num_rows} rows: {', '.join(self.schema.names)})"
 
 
+def _taking(columns: Sequence[Column], indices: npt.NDArray[np.intp]) -> Callable[[int], Column]:
+    def take(i: int) -> Column:
+        column = columns[i]
+        if isinstance(column, np.ndarray):
+            return column.take(indices)
+        if not column.null_count and _VIEWS.get(column.type.id) is _NUMBER:
+            return column.to_numpy().take(indices)  # which Arrow takes longer for
+        return column.take(pa.array(indices))
+
+    return take
+
+
+def _concatenating(batches: Sequence[Batch]) -> Callable[[int], Column]:
+    def concatenate(i: int) -> Column:
+        parts = [b.columns[i] for b in batches]
+        if all(isinstance(p, np.ndarray) for p in parts):
+            return np.concatenate(parts)
+        dtype = batches[0].schema.field(i).type
+        if any(isinstance(p, pa.DictionaryArray) for p in parts):
+            # also where a reader gave codes; together, dictionaries can have more entries than before
+            values = dtype.value_type if pa.types.is_dictionary(dtype) else dtype
+            dtype = pa.dictionary(pa.int32(), values)
+        return pa.concat_arrays([as_arrow(p, dtype) for p in parts])
+
+    return concatenate
+
+
 def concat_batches(batches: Sequence[Batch]) -> Batch:
     """All rows of `batches` (at least one, of one schema), in order."""
     if len(batches) == 1:
         return batches[0]
     first = batches[0]
-    columns: list[Column] = []
-    for i, field in enumerate(first.schema):
-        parts = [b.columns[i] for b in batches]
-        if all(isinstance(p, np.ndarray) for p in parts):
-            columns.append(np.concatenate(parts))
-        else:
-            columns.append(pa.concat_arrays([as_arrow(p, field.type) for p in parts]))
+    columns = LazyColumns(len(first.columns), _concatenating(batches))
     times = None
     if first.event_time is not None:
         times = np.concatenate([b.event_time for b in batches if b.event_time is not None])

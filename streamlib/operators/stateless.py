@@ -14,6 +14,7 @@ from streamlib.core.changes import INSERT, Changelog
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError
 from streamlib.core.expressions import Bound, Expr, bind, output_name
+from streamlib.core.lazy_columns import LazyColumns
 from streamlib.operators.identity import carried, plain_columns
 from streamlib.state.key_groups import check_key_type
 
@@ -107,9 +108,14 @@ class _Projection(Operator):
         self._columns = tuple(columns)
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
-        columns: list[Column] = [
-            batch.columns[c] if isinstance(c, int) else c.evaluate(batch) for c in self._columns
-        ]
+        below = batch.columns
+        computed = [c if isinstance(c, int) else c.evaluate(batch) for c in self._columns]
+        if isinstance(below, LazyColumns):
+            columns: Sequence[Column] = LazyColumns(
+                len(computed), lambda i: below[c] if isinstance(c := computed[i], int) else c
+            )
+        else:
+            columns = [below[c] if isinstance(c, int) else c for c in computed]
         return ((0, batch.replaced(self._schema, columns)),)
 
 

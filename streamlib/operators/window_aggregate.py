@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.core.batch import Batch, Column, as_numpy
+from streamlib.core.batch import Batch, Column, as_numpy, concat_batches
 from streamlib.core.canonical import canonical
 from streamlib.core.changes import INSERT, Changelog, Changes
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
@@ -30,6 +31,8 @@ from streamlib.windows.assigned import check_windows, grid_of
 from streamlib.windows.contract import Placement, WindowAssigner
 
 RESULT, LATE, MISSED = range(3)
+SMALL_ROWS = 8_192  # rows of small batches that wait, to be taken in together: a kernel costs a few us a call
+MOST_SMALL = 512  # batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +128,31 @@ class WindowAggregateOperator(Operator):
         self._lateness = spec.lateness
         self._watermark = MIN_TIME
         self._late_rows = 0
+        self._small: list[Batch] = []
+        self._small_rows = 0
 
     # ------------------------------------------------------------------ rows
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
+        if batch.num_rows < SMALL_ROWS and self._may_wait(batch):
+            self._small.append(batch)
+            self._small_rows += batch.num_rows
+            return () if self._small_rows < SMALL_ROWS and len(self._small) < MOST_SMALL else self._flush()
+        return self._take_in(batch)
+
+    def _may_wait(self, batch: Batch) -> bool:
+        """Whether nothing is decided about the rows before a window fires: none is late for any."""
+        closed = earlier(self._watermark, self._lateness)
+        return batch.num_rows > 0 and batch.time_bounds[0] >= closed
+
+    def _flush(self) -> Iterable[Output]:
+        """Take in the small batches that wait. No window has ended since they came."""
+        if not self._small:
+            return ()
+        small, self._small, self._small_rows = self._small, [], 0
+        return self._take_in(concat_batches(small))
+
+    def _take_in(self, batch: Batch) -> Iterable[Output]:
         partial, outputs = self._partial(batch, grouped=False)
         if partial is not None:
             outputs += self.merge([partial])
@@ -178,9 +202,12 @@ class WindowAggregateOperator(Operator):
     # ------------------------------------------------------------------ time
 
     def on_watermark(self, watermark: int) -> Iterable[Output]:
-        before = self._watermark
-        self._watermark = max(watermark, before)
-        return self._fire(earlier(before, self.delay), earlier(self._watermark, self.delay))
+        ended, after = earlier(self._watermark, self.delay), max(watermark, self._watermark)
+        ends = earlier(after, self.delay)
+        # rows that wait are judged by the watermark at which they came
+        outputs = () if ends < self._grid.end_after(ended) else self._flush()
+        self._watermark = after
+        return itertools.chain(outputs, self._fire(ended, ends))
 
     def _fire(self, before: int, watermark: int) -> Iterator[Output]:
         """The results of the windows that end after `before` and by `watermark`."""
@@ -217,6 +244,7 @@ class WindowAggregateOperator(Operator):
     # ------------------------------------------------------------------ state
 
     def snapshot(self) -> OperatorState:
+        self._flush()
         groups = self._slices.groups()
         segments = [] if groups is None else [Segment.of(self._tables.table(groups))]
         values, counters = {"watermark": self._watermark}, {"late_rows": self._late_rows}
@@ -240,6 +268,9 @@ class UpdatingWindowAggregate(WindowAggregateOperator):
         self._windows = PartialAggregator([*self._key_types, pa.int64()], slices.aggregates, slices.own)
         self._fired = FiredWindows(self._windows)
         self._fired_tables = GroupTables([*self._key_names, "__window"], self._windows)
+
+    def _may_wait(self, batch: Batch) -> bool:
+        return False  # a row of a window that was shown is an update at once
 
     def merge(self, partials: Sequence[Partial]) -> Iterable[Output]:
         fired = self._grid.last_over(self._watermark)

@@ -186,7 +186,8 @@ class Job:
             and now - self._last_checkpoint >= self._interval
         ):
             self._begin_checkpoint(finished=False)
-        self._progress.update(self.stats())
+        if not isinstance(self._progress, Silent):
+            self._progress.update(self.stats())
         if not rows:
             clock.wait(IDLE_WAIT)
 

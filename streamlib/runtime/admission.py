@@ -14,23 +14,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamlib.core.batch import Batch
 from streamlib.core.contracts import Json
 from streamlib.core.errors import EventTimeError
-from streamlib.core.time import MAX_TIME, MIN_TIME, Micros, show_duration, show_instant
+from streamlib.core.time import MAX_TIME, MIN_TIME, show_duration, show_instant
 from streamlib.core.watermarks import LAST_TIME, SourceWatermarks
 from streamlib.runtime.engine import Engine
 
 
 def admit(
-    engine: Engine, source: str, watermarks: SourceWatermarks, partition: str, times: Micros, aligned: bool
+    engine: Engine, source: str, watermarks: SourceWatermarks, partition: str, batch: Batch, aligned: bool
 ) -> int:
-    """How many of the first rows of `times` may enter before the watermark has to advance.
+    """How many of the first rows of a batch may enter before the watermark has to advance.
 
     0 only if `aligned`, where the partition waits for others; the partition that is furthest
     behind never waits.
     """
     own = watermarks.partitions[partition].watermark
-    if int(times.min()) >= max(own, watermarks.caused_by(int(times.max()))):
+    times = batch.event_time
+    assert times is not None
+    least, largest = batch.time_bounds
+    if least >= max(own, watermarks.caused_by(largest)):
         return len(times)  # no row is behind any watermark that these rows can cause
     stands = watermarks.output
     rows, running = watermarks.suspects(partition, times, MIN_TIME if aligned else stands)
@@ -46,11 +50,12 @@ def admit(
     return int(rows[first]) if cut[first] else len(times)
 
 
-def check_event_times(times: Micros, limit: int | None, now: int) -> None:
+def check_event_times(batch: Batch, limit: int | None, now: int) -> None:
     """Refuse a row that is further ahead of the clock than `limit`: it would close every window."""
-    if limit is None or not len(times):
+    times = batch.event_time
+    if limit is None or times is None or not len(times):
         return
-    last = int(times.max())
+    last = batch.time_bounds[1]
     if last > now + limit:
         row = int(times.argmax())
         raise EventTimeError(

@@ -30,6 +30,10 @@ class Stage:
     inputs: list[int] = field(default_factory=list)
     watermark: int = MIN_TIME
     custom: bool = False
+    targets_of_time: list[tuple[Stage, int]] = field(default_factory=list)
+    """Every (stage, port) below, whichever outputs lead there."""
+    passes_time: bool = False
+    """Whether a watermark goes through, and its operator has nothing to do with it."""
 
     @property
     def id(self) -> str:
@@ -63,6 +67,7 @@ class Engine:
         for stage in self._stages:
             for port, (above, output) in enumerate(stage.bound.inputs):
                 self._stages[above].targets[output].append((stage, port))
+                self._stages[above].targets_of_time.append((stage, port))
         self._sources = {s.id: s for s in self._stages if isinstance(s.bound.node.spec, Read)}
         self._judges = {name: self._judging(stage) for name, stage in self._sources.items()}
         self._written: list[tuple[str, Batch]] = []
@@ -104,7 +109,11 @@ class Engine:
         if watermark <= stage.watermark:
             return
         stage.watermark = watermark
-        for target, port in _distinct_targets(stage):
+        for target, port in stage.targets_of_time:
+            if len(target.inputs) == 1:
+                target.inputs[0] = watermark
+                self._advance(target, watermark)
+                continue
             before = min(target.inputs)
             target.inputs[port] = watermark
             if min(target.inputs) > before:
@@ -113,6 +122,9 @@ class Engine:
     def _advance(self, stage: Stage, watermark: int) -> None:
         if stage.operator is None:
             stage.watermark = max(stage.watermark, watermark)
+            return
+        if stage.passes_time:
+            self._forward(stage, watermark)
             return
         try:
             outputs = stage.outputs(stage.operator.on_watermark(watermark), "on_watermark")
@@ -237,9 +249,16 @@ def _stage(number: int, bound: BoundNode) -> Stage:
     targets: list[list[tuple[Stage, int]]] = [[] for _ in spec.outputs]
     inputs = [] if isinstance(spec, Read) else [MIN_TIME] * len(bound.inputs)
     assert operator is not None or isinstance(spec, Read | Write)
-    return Stage(
-        number, bound, operator, targets, inputs, custom=operator is not None and is_custom(operator)
-    )
+    custom = operator is not None and is_custom(operator)
+    return Stage(number, bound, operator, targets, inputs, custom=custom, passes_time=_passes_time(operator))
+
+
+def _passes_time(operator: Operator | None) -> bool:
+    if operator is None:
+        return False
+    kind = type(operator)
+    inherits = kind.on_watermark is Operator.on_watermark
+    return inherits and kind.output_watermark is Operator.output_watermark and not operator.delay
 
 
 def _machine(bound: BoundNode, spec: OperatorSpec) -> Operator:
@@ -270,11 +289,6 @@ def restore_into(stage: Stage, operator: Operator, state: OperatorState) -> None
         error.add_note("while it restored what its snapshot had saved")
         blame(error, stage.bound)
         raise
-
-
-def _distinct_targets(stage: Stage) -> list[tuple[Stage, int]]:
-    """Every (stage, port) below, whichever outputs lead there."""
-    return [target for targets in stage.targets for target in targets]
 
 
 def blame(error: Exception, bound: BoundNode) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from streamlib.core.batch import Batch, as_arrow, concat_batches
+from streamlib.core.batch import Batch, as_arrow, as_numpy, concat_batches
 from streamlib.core.contracts import Chunk, Json, StreamType
 from streamlib.core.errors import EventTimeError, SourceError
 from streamlib.core.expressions import Bound, bind
@@ -29,6 +29,10 @@ class EventTimes:
         if read.event_time is not None:
             self._bound = bind(read.event_time, StreamType(schema))
         self._tz = read.tz
+        plain = self._bound is not None and self._bound.dtype == pa.timestamp("us", tz="UTC")
+        name = read.event_time_column() if plain else None
+        self._ready = None if name is None else schema.get_field_index(name)
+        """The column whose integers are the event times, where there is one."""
 
     def of(self, batch: Batch) -> Micros | None:
         """Microseconds UTC of every row, or None for a source without event time.
@@ -37,6 +41,10 @@ class EventTimes:
         """
         if self._bound is None:
             return None
+        if self._ready is not None:
+            times = as_numpy(batch.columns[self._ready])
+            if times is not None:
+                return times
         column = as_arrow(self._bound.evaluate(batch), self._bound.dtype)
         if column.null_count:
             row = column.is_null().index(True).as_py()

@@ -168,7 +168,7 @@ class Pipeline:
         rows = batch.num_rows
         if isinstance(source.watermarks, SourceWatermarks) and batch.event_time is not None:
             try:
-                check_event_times(batch.event_time, source.read.max_ahead, wall)
+                check_event_times(batch, source.read.max_ahead, wall)
             except StreamlibError as error:
                 raise _blamed(source, partition, intake.rows, error) from error.__cause__
             rows = admit(
@@ -176,7 +176,7 @@ class Pipeline:
                 source.name,
                 source.watermarks,
                 partition,
-                batch.event_time,
+                batch,
                 source.aligned and wait,
             )
         if not rows:
@@ -188,7 +188,7 @@ class Pipeline:
         floor = source.intakes[partition].enter(batch.num_rows)
         self.engine.push(source.name, batch)
         if batch.event_time is not None:
-            newest = int(batch.event_time.max())
+            newest = batch.time_bounds[1]
             source.newest = max(source.newest, newest)
             if isinstance(source.watermarks, SourceWatermarks):
                 source.watermarks.observe(partition, newest, now)
@@ -204,7 +204,11 @@ class Pipeline:
     def tick(self, now: float) -> None:
         """Time passed: silent partitions become idle, and watermarks move without rows."""
         for source in self.sources.values():
-            if isinstance(source.watermarks, SourceWatermarks):
+            # without a limit of silence time alone moves nothing
+            if (
+                isinstance(source.watermarks, SourceWatermarks)
+                and source.watermarks.strategy.idle_after is not None
+            ):
                 waiting = [name for name, intake in source.intakes.items() if intake.has_rows]
                 source.watermarks.tick(now, waiting)
                 self._advance(source, now)

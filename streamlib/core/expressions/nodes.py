@@ -34,7 +34,7 @@ class ReadColumn(Node):
         if isinstance(column, np.ndarray) and not (self._numpy and column.dtype.kind in "biuf"):
             return as_arrow(column, self.dtype)
         if self._plain and isinstance(column, pa.DictionaryArray):  # as a reader gave them
-            return column.dictionary_decode()
+            return as_arrow(column, self.dtype)
         return column
 
 
