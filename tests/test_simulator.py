@@ -36,7 +36,14 @@ STEPS = (
 
 def survive(seed: int) -> Outcome:
     case = Case(seed)
-    outcome = live(case.flow, case.schemas, seed, crashes=1 + seed % 3, parallelism=(1, 2, 3, 4))
+    outcome = live(
+        case.flow,
+        case.schemas,
+        seed,
+        crashes=1 + seed % 3,
+        parallelism=(1, 2, 3, 4),
+        interval="100ms",  # so often that retention has old manifests to remove
+    )
     expected = case.expected()
     tables = outcome.tables
     assert table_rows(tables["/out/panes"]) == pane_rows(expected), f"seed {seed}: {outcome.crashes}"
