@@ -172,9 +172,14 @@ def test_a_takeover_ends_the_job_that_ran(state: str) -> None:
 
 def test_the_error_of_the_block_wins_over_that_of_the_job(state: str) -> None:
     flow = flow_of(memory.source([{"id": 7}]), function=failing)
-    with pytest.raises(ValueError, match="mine") as raised, flow.start(state=state, progress="none") as job:
-        until(lambda: job.status == "failed")  # else it may drain before it reads its only row
-        raise ValueError("mine")
+
+    def block() -> None:
+        with flow.start(state=state, progress="none") as job:
+            until(lambda: job.status == "failed")  # else it may drain before it reads its only row
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine") as raised:
+        block()
     assert raised.value.__notes__ == ["the job failed as well: 'no 7'"]
     with pytest.raises(KeyError), flow.start(state=state + "2", progress="none") as job:
         until(lambda: job.status == "failed")
