@@ -299,6 +299,23 @@ def test_functions_of_a_flow_file_can_be_loaded_in_another_process_under_the_sam
     assert run.stdout == "7 queue\n", run.stderr
 
 
+def test_worker_processes_find_the_functions_of_a_flow_file_called_like_the_standard_library(folder):
+    written("def same(batch):\n    return batch\n", "flows/helper.py")
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "streamlib", "run", written(MAPPED, "flows/queue.py")),
+            *("--parallelism", "2", "--workers", "processes", "--progress", "none"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.startswith("m finished: 5 rows")
+
+
 def test_a_file_that_fails_leaves_no_half_module_behind():
     streamlib("check", written("1 / 0\n", "half.py"))
     assert "half" not in sys.modules

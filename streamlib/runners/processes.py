@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from streamlib.core.errors import DefinitionError, NotPicklableError, StreamlibError, WorkerError
+from streamlib.core.modules import loaded_files
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.node import Node, Read, Write
 from streamlib.runners.channel import Channel
@@ -119,7 +120,7 @@ class ProcessCrew:
             process.start()
             theirs.close()
         for channel in self._channels:
-            channel.send(self._flow)
+            channel.send((loaded_files(), self._flow))
         for number in range(self.size):
             self._answer(number)
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from streamlib.core.contracts import OperatorState, States
 from streamlib.core.errors import WorkerError, shown
+from streamlib.core.modules import load_files
 from streamlib.core.segment import Segment
 from streamlib.runners.channel import Channel
 from streamlib.runtime.worker import Worker
@@ -31,16 +32,15 @@ unless the other side has them."""
 
 
 def serve(connection: socket.socket, number: int, count: int) -> None:
-    """Be worker `number` of `count`: the first message is the flow, then come calls."""
+    """Be worker `number` of `count`: the first message is the flow and its files, then come calls."""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # a terminal or supervisor tells all; the coordinator drains
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pa.set_cpu_count(1)  # there is a process for every core
     channel = Channel(connection)
     with suppress(EOFError, OSError):  # the coordinator hung up
-        flow = channel.receive()
         station = _Station(number, count)
-        channel.send(station.answer("begin", flow))
+        channel.send(station.answer("begin", channel.receive()))
         while True:
             channel.send(station.answer(*channel.receive()))
 
@@ -67,7 +67,9 @@ class _Station:
         except BaseException as error:
             return None, _portable(error, f"worker {self._number} of {self._count}")
 
-    def _begin(self, flow: bytes) -> None:
+    def _begin(self, start: tuple[dict[str, str], bytes]) -> None:
+        files, flow = start
+        load_files(files)  # the flow's functions are found by the names of their modules
         self._worker = Worker(pickle.loads(flow), self._number, self._count)
 
     def _run(self, task: Any) -> Any:
