@@ -78,6 +78,14 @@ def test_small_batches_end_with_one_json_object(tmp_path):
     assert [batch["rows"] for batch in last_line(done)["batches"]] == [100, 1_000, 10_000]
 
 
+def test_workers_end_with_one_json_object(tmp_path):
+    done = run("workers.py", "--rounds", "1", "--rows", "2000", "--json", folder=tmp_path)
+    flows = last_line(done)["flows"]
+    assert [list(flow) for flow in flows] == [["flow", "speed_up", "control"]] * 4
+    assert all(flow["speed_up"] > 0 and flow["control"] > 0 for flow in flows)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bids_come_from_the_seed_alone():
     assert make_bids(5_000, seed=3).equals(make_bids(5_000, seed=3))
     assert not make_bids(5_000, seed=3).equals(make_bids(5_000, seed=4))
