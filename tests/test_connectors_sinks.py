@@ -18,7 +18,8 @@ from streamlib.connectors import memory, parquet
 from streamlib.core.contracts import Disk, Json, Sink, SinkContext, SinkWriter
 from streamlib.core.disk import LocalDisk
 from streamlib.core.errors import SinkError
-from streamlib.testing.disk import CrashAt, SimDisk, SimulatedCrash
+from streamlib.testing.disk import SimDisk
+from tests.crashes import crashed_everywhere
 
 SCHEMA = pa.schema({"id": pa.int64(), "name": pa.string()})
 
@@ -208,30 +209,13 @@ class Job:
             self._pending.pop(0)
 
 
-def operations_of_a_run() -> int:
-    disk = SimDisk()
-    Job(disk).run()
-    return disk.operations.total()
-
-
 @pytest.mark.parametrize("power_cut", [False, True], ids=["process dies", "power fails"])
 def test_no_crash_loses_or_doubles_a_row(power_cut):
-    for number in range(operations_of_a_run()):
-        for seed in range(4 if power_cut else 1):
-            disk = SimDisk()
-            job = Job(disk)
-            disk.on_operation = CrashAt(number)
-            with pytest.raises(SimulatedCrash):
-                job.run()
-            disk.on_operation = lambda operation, path: None
-            if power_cut:
-                disk.crash(random.Random(seed))
-            else:
-                disk.kill()
-            job.run()
-            assert sorted(parquet_ids(disk, "/out")) == list(range(9)), (number, seed)
-            assert [name for name in disk.list("/out") if not name.endswith(".parquet")] == []
-            assert disk.list("/out.staging") == []
+    for job, disk, where in crashed_everywhere(Job, power_cut):
+        job.run()
+        assert sorted(parquet_ids(disk, "/out")) == list(range(9)), where
+        assert [name for name in disk.list("/out") if not name.endswith(".parquet")] == []
+        assert disk.list("/out.staging") == []
 
 
 @pytest.mark.parametrize("seed", range(10))

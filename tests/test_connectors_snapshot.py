@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +14,8 @@ from streamlib.core.changes import AFTER, DELETE, INSERT, Changelog
 from streamlib.core.contracts import Disk, Json, SinkContext
 from streamlib.core.disk import LocalDisk
 from streamlib.core.errors import SinkError
-from streamlib.testing.disk import CrashAt, SimDisk, SimulatedCrash
+from streamlib.testing.disk import SimDisk
+from tests.crashes import crashed_everywhere
 
 SCHEMA = pa.schema({"id": pa.int64(), "n": pa.int64()})
 
@@ -102,25 +102,12 @@ class Job:
 
 @pytest.mark.parametrize("power_cut", [False, True], ids=["process dies", "power fails"])
 def test_no_crash_loses_a_change_or_shows_half_a_table(power_cut):
-    whole = SimDisk()
-    Job(whole).run()
-    for number in range(whole.operations.total()):
-        for seed in range(4 if power_cut else 1):
-            disk = SimDisk()
-            job = Job(disk)
-            disk.on_operation = CrashAt(number)
-            with pytest.raises(SimulatedCrash):
-                job.run()
-            disk.on_operation = lambda operation, path: None
-            if power_cut:
-                disk.crash(random.Random(seed))
-            else:
-                disk.kill()
-            assert shown(disk) in ({}, {0: 0, 1: 1, 2: 2}, {0: 3, 1: 4, 2: 5}, FINAL), (number, seed)
-            job.run()
-            assert shown(disk) == FINAL, (number, seed)
-            assert disk.list("/out") == ["current.parquet"]
-            assert disk.list("/out.staging") == []
+    for job, disk, where in crashed_everywhere(Job, power_cut):
+        assert shown(disk) in ({}, {0: 0, 1: 1, 2: 2}, {0: 3, 1: 4, 2: 5}, FINAL), where
+        job.run()
+        assert shown(disk) == FINAL, where
+        assert disk.list("/out") == ["current.parquet"]
+        assert disk.list("/out.staging") == []
 
 
 def test_a_frozen_predecessor_that_commits_late_does_not_bring_an_old_table_back():
