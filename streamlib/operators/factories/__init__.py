@@ -1,0 +1,30 @@
+"""The operators as plain factories: each returns a transform, a function from stream to stream.
+
+`toolz.pipe(bids, op.filter(col("price") > 100), op.key_by("auction"))` and the fluent
+`bids.filter(col("price") > 100).key_by("auction")` call the same code. A custom operator is a
+composition of transforms, for example by `toolz.compose_left`.
+"""
+
+from streamlib.operators.factories.columns import filter, select, split, with_columns
+from streamlib.operators.factories.common import SchemaSpec, Transform
+from streamlib.operators.factories.functions import map, map_batches
+from streamlib.operators.factories.streams import key_by, to_changelog, union
+from streamlib.operators.factories.windowing import WindowedStream, aggregate, top, window
+
+__all__ = [
+    "SchemaSpec",
+    "Transform",
+    "WindowedStream",
+    "aggregate",
+    "filter",
+    "key_by",
+    "map",
+    "map_batches",
+    "select",
+    "split",
+    "to_changelog",
+    "top",
+    "union",
+    "window",
+    "with_columns",
+]
