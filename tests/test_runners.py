@@ -18,6 +18,7 @@ import pytest
 
 import streamlib as sl
 from streamlib.connectors import console, memory
+from streamlib.core.batch import Batch
 from streamlib.core.contracts import Chunk, Pause
 from streamlib.core.errors import DefinitionError, SinkError
 from streamlib.core.time import MAX_TIME, MIN_TIME, SECOND
@@ -510,9 +511,9 @@ def test_only_one_checkpoint_is_in_flight():
 
 def test_rows_written_after_the_barrier_stay_behind_it_in_the_lane():
     p = Protocol(sinks=("a",))
-    p.sinks["a"].write(ROWS)
+    p.sinks["a"].write(Batch.from_arrow(ROWS))
     p.begin()
-    p.sinks["a"].write(ROWS.slice(0, 1))
+    p.sinks["a"].write(Batch.from_arrow(ROWS.slice(0, 1)))
     while p.lanes["a"].waiting:
         p.lanes["a"].go()
     assert p.log == ["a write 2", "a prepare 2", "a write 1"]
@@ -562,12 +563,12 @@ def test_nothing_is_forgotten_if_a_commit_failed():
 
 def test_a_failed_write_is_raised_at_the_next_write_and_at_the_next_poll():
     p = Protocol("write", sinks=("a",))
-    p.sinks["a"].write(ROWS)
+    p.sinks["a"].write(Batch.from_arrow(ROWS))
     p.lanes["a"].go()
     with pytest.raises(SinkError, match=r"in operator 'a' .*write failed"):
-        p.sinks["a"].write(ROWS)
+        p.sinks["a"].write(Batch.from_arrow(ROWS))
     p = Protocol("write", sinks=("a",))
-    p.sinks["a"].write(ROWS)
+    p.sinks["a"].write(Batch.from_arrow(ROWS))
     p.lanes["a"].go()
     with pytest.raises(SinkError, match="write failed"):
         p.checkpointer.poll()
@@ -577,7 +578,7 @@ def test_an_error_that_is_not_ours_keeps_its_type_and_names_the_sink_once_in_a_n
     p = Protocol(sinks=("a",))
     p.sinks["a"].writer.write = lambda rows: 1 // 0  # type: ignore[method-assign]
     sink = p.sinks["a"]
-    sink.write(ROWS)
+    sink.write(Batch.from_arrow(ROWS))
     p.lanes["a"].go()
     failed = sink.writes[0]
     for _ in range(2):

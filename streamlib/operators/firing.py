@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from streamlib.windows.contract import Grid
 
 HASHED_GROUPS = 16_384  # groups hashed at once where windows can fire apart: so many stay in the cache
 FIRED_GROUPS = 4_000_000  # groups gathered to fire at once: some hundred bytes each bounds memory
+
+
+MakeBlock: TypeAlias = Callable[[], Block]
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,11 @@ class Firing:
         self._wanted = wanted
         self._slices_are_windows = all(window.slices_of(n) == range(n, n + 1) for n in (0, 1))
 
-    def fire(self, due: Due, first: int, last: int) -> Iterator[Block]:
-        """The windows `first` to `last`, in their order; keys in any order."""
+    def fire(self, due: Due, first: int, last: int) -> Iterator[MakeBlock]:
+        """The windows `first` to `last`, in their order, some together; keys in any order.
+
+        They are made when they are called for, from partials that nobody changes.
+        """
         due = due.between(self._window.slices_of(first).start, self._window.slices_of(last).stop)
         most = min(self._window.windows_per_row(), last - first + 1)
         hashed, added = sum(map(len, due.blocks)) * most, sum(map(len, due.cells)) * most
@@ -49,7 +57,7 @@ class Firing:
             yield from self.fire(due, first, middle)
             yield from self.fire(due, middle + 1, last)
         elif due.blocks or due.cells:
-            yield self._together(due, first, last)
+            yield partial(self._together, due, first, last)
 
     def _together(self, due: Due, first: int, last: int) -> Block:
         blocks, cells = list(due.blocks), list(due.cells)

@@ -108,6 +108,11 @@ class PartialAggregator:
         dense = integers and self._columnwise is not None and all(c.vector for c in columnwise)
         self._cells = CellMerger(columnwise) if dense else None
 
+    @property
+    def only_builtin(self) -> bool:
+        """Whether no user's function is called."""
+        return self._columnwise is not None
+
     # ------------------------------------------------------------------ rows to partials
 
     def build(self, batch: Batch, keys: Sequence[Column], slices: Micros, grouped: bool = True) -> Partial:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from streamlib.operators.cells import Cells
-from streamlib.operators.firing import Due, Firing, first_from
+from streamlib.operators.firing import Due, Firing, MakeBlock, first_from
 from streamlib.operators.grouping import DIRECT_MIN
 from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator, ordered
 from streamlib.windows.contract import Grid
@@ -61,9 +61,10 @@ class SliceStore:
 
     # ------------------------------------------------------------------ windows
 
-    def fire(self, after: int, last: int, wanted: Largest | None = None) -> Iterator[Block]:
+    def fire(self, after: int, last: int, wanted: Largest | None = None) -> Iterator[MakeBlock]:
         """The results of the windows numbered `after < n <= last`, in their order; keys in any order.
 
+        They are made when they are called for, maybe after the slices were forgotten.
         Where only the largest of each are wanted, others may be missing.
         """
         span = self._slice_span()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,12 +17,13 @@ from streamlib.core.canonical import canonical
 from streamlib.core.changes import INSERT, Changelog, Changes
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.errors import EventTimeError
+from streamlib.core.later_batch import LaterBatch
 from streamlib.core.segment import Segment
 from streamlib.core.time import MIN_TIME, Micros, earlier, later, show_duration
 from streamlib.operators.aggregates import Aggregate
 from streamlib.operators.cells import Cells
 from streamlib.operators.fired_windows import FiredWindows
-from streamlib.operators.firing import first_from
+from streamlib.operators.firing import MakeBlock, first_from
 from streamlib.operators.group_tables import INSTANT, WINDOW_BOUNDS, GroupTables, key_fields, result_schema
 from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator
 from streamlib.operators.slices import SliceStore
@@ -130,6 +132,8 @@ class WindowAggregateOperator(Operator):
         self._late_rows = 0
         self._small: list[Batch] = []
         self._small_rows = 0
+        # users' functions work in the thread of the rows, and updates change what others see
+        self._results_can_wait = self._aggregator.only_builtin and stream.changes is None
 
     # ------------------------------------------------------------------ rows
 
@@ -214,11 +218,18 @@ class WindowAggregateOperator(Operator):
         if watermark < self._grid.end_after(before):
             return  # no window ends here
         last = self._grid.last_over(watermark)
-        for fired in self._slices.fire(self._grid.last_over(before), last, self._largest):
+        for make in self._slices.fire(self._grid.last_over(before), last, self._largest):
+            if self._results_can_wait:
+                yield RESULT, LaterBatch(self._out, functools.partial(self._made, make))
+                continue
+            fired = make()
             groups = fired if self._stream.changes is None else _with_rows(fired)
             if len(groups):
                 yield RESULT, self._result(groups)
         self._slices.forget(self._grid.first_open_slice(last))
+
+    def _made(self, make: MakeBlock) -> Batch:
+        return self._result(make())
 
     def _result(self, fired: Block) -> Batch:
         return self._batch(fired, self._aggregator.finish(fired), None)
@@ -267,6 +278,7 @@ class UpdatingWindowAggregate(WindowAggregateOperator):
         slices = self._aggregator
         self._windows = PartialAggregator([*self._key_types, pa.int64()], slices.aggregates, slices.own)
         self._fired = FiredWindows(self._windows)
+        self._results_can_wait = False
         self._fired_tables = GroupTables([*self._key_names, "__window"], self._windows)
 
     def _may_wait(self, batch: Batch) -> bool:

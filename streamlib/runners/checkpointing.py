@@ -13,16 +13,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import pyarrow as pa
-
 from streamlib.checkpoint.store import Capture, StateStore
+from streamlib.core.batch import Batch
 from streamlib.core.contracts import Json, SinkWriter
+from streamlib.core.later_batch import LaterBatch
 from streamlib.plan.node import Node
 from streamlib.runners.blame import blaming
 from streamlib.runners.lanes import Lane
 from streamlib.runtime.pipeline import Captured, Mode
 
 T = TypeVar("T")
+ENOUGH_TO_DO = 4  # calls in a lane: beyond, both threads work at results, and the queue stays short
 
 
 @dataclass
@@ -34,10 +35,20 @@ class SinkLane:
     lane: Lane
     writes: deque[Future[None]] = field(default_factory=deque)
 
-    def write(self, rows: pa.RecordBatch) -> None:
-        """Queue rows, for which there has to be room. Raises what an earlier write raised."""
+    def write(self, batch: Batch) -> None:
+        """Queue rows, for which there has to be room. Raises what an earlier write raised.
+
+        Results that are not made yet are made in the lane, or here where the lane has enough to do.
+        """
         self.check()
-        self.writes.append(self.lane.submit(self.writer.write, rows))
+        if isinstance(batch, LaterBatch) and self.lane.waiting >= ENOUGH_TO_DO:
+            batch.make()
+        self.writes.append(self.lane.submit(self._write, batch))
+
+    def _write(self, batch: Batch) -> None:
+        rows = batch.to_sink()
+        if rows.num_rows:
+            self.writer.write(rows)
 
     @property
     def full(self) -> bool:

@@ -196,7 +196,7 @@ class Job:
             self._changed = True
             while self._sinks[name].full:
                 self._wait()
-            self._sinks[name].write(batch.to_sink())
+            self._sinks[name].write(batch)
 
     def _begin_checkpoint(self, finished: bool) -> None:
         self._last_checkpoint = self._world.clock.monotonic()

@@ -23,6 +23,11 @@ class Lane(Protocol):
         """Whether rows have to wait: then nothing but the few calls of a checkpoint may be queued."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """About how many calls wait."""
+        ...
+
     def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run `call(*args)` after all earlier calls. Never waits."""
         ...
@@ -36,6 +41,7 @@ class InlineLane:
     """Runs every call at once, in the caller's thread."""
 
     full = False
+    waiting = 0
     _failure: BaseException | None = None
 
     def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
@@ -70,6 +76,11 @@ class ThreadLane:
     def full(self) -> bool:
         """Whether `QUEUE_LIMIT` calls wait."""
         return self._queue.qsize() >= QUEUE_LIMIT
+
+    @property
+    def waiting(self) -> int:
+        """The length of the queue."""
+        return self._queue.qsize()
 
     def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
         """Queue the call."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from streamlib.core.batch import Batch
 from streamlib.core.contracts import Operator, OperatorSpec, OperatorState, Output
 from streamlib.core.errors import StateIncompatibleError, StreamlibError
+from streamlib.core.later_batch import LaterBatch
 from streamlib.core.time import MAX_TIME, MIN_TIME, earlier, later, show_instant
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.explain import show_type
@@ -89,8 +91,11 @@ class Engine:
 
     def _emit(self, stage: Stage, outputs: Iterable[Output]) -> None:
         for output, batch in outputs:
-            if batch.num_rows:
-                for target, port in stage.targets[output]:
+            if isinstance(batch, LaterBatch):
+                batch.on_error = partial(blame, bound=stage.bound)
+            for target, port in stage.targets[output]:
+                # a sink makes the rows in its own time; an operator looks at them now
+                if (target.operator is None and isinstance(batch, LaterBatch)) or batch.num_rows:
                     self._deliver(target, port, batch)
 
     def _deliver(self, stage: Stage, port: int, batch: Batch) -> None:
