@@ -148,6 +148,31 @@ class Split(Filter):
     outputs: ClassVar[tuple[str, ...]] = ("out", "rest")
 
 
+@dataclass(frozen=True, eq=False)
+class SplitBy(OperatorSpec):
+    """A stream for each named condition, and `rest`: a row goes to the first that is true for it."""
+
+    kind: ClassVar[str] = "split"
+    takes_codes: ClassVar[bool] = True
+
+    conditions: tuple[tuple[str, Expr], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", (*(name for name, _ in self.conditions), "rest"))
+
+    def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
+        (stream,) = inputs
+        for _, condition in self.conditions:
+            _bound_condition(condition, stream)
+        return (stream,) * len(self.outputs)
+
+    def build(self, inputs: Sequence[StreamType]) -> Operator:
+        return _SplitBy([_bound_condition(condition, inputs[0]) for _, condition in self.conditions])
+
+    def describe(self) -> str:
+        return ", ".join(f"{name}: {condition!r}" for name, condition in self.conditions)
+
+
 def _bound_condition(condition: Expr, stream: StreamType) -> Bound:
     bound = bind(condition, stream)
     if not pa.types.is_boolean(bound.dtype):
@@ -173,11 +198,29 @@ class _Filter(Operator):
         return [output for output in outputs if output[1].num_rows]
 
     def _mask(self, batch: Batch) -> np.ndarray:
-        condition = self._condition.evaluate(batch)
-        mask = as_numpy(condition)
-        return (
-            mask if mask is not None else as_arrow(condition).fill_null(False).to_numpy(zero_copy_only=False)
-        )
+        return _true(self._condition, batch)
+
+
+def _true(condition: Bound, batch: Batch) -> np.ndarray:
+    """The rows for which a condition is true; null is not."""
+    found = condition.evaluate(batch)
+    mask = as_numpy(found)
+    return mask if mask is not None else as_arrow(found).fill_null(False).to_numpy(zero_copy_only=False)
+
+
+class _SplitBy(Operator):
+    def __init__(self, conditions: Sequence[Bound]) -> None:
+        self._conditions = tuple(conditions)
+
+    def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
+        left = np.ones(batch.num_rows, np.bool_)
+        outputs = []
+        for port_out, condition in enumerate(self._conditions):
+            mask = _true(condition, batch) & left
+            left &= ~mask
+            outputs.append((port_out, batch.filter(mask)))
+        outputs.append((len(self._conditions), batch.filter(left)))
+        return [output for output in outputs if output[1].num_rows]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, Self, overload
 
 import pyarrow as pa
 
@@ -39,13 +39,35 @@ class Stream(Handle):
         """See `operators.filter`."""
         return op.filter(condition)(self)
 
-    def split(self, condition: Expr) -> tuple[Self, Self]:
+    @overload
+    def split(self, condition: Expr, /) -> tuple[Self, Self]: ...
+    @overload
+    def split(self, **conditions: Expr) -> dict[str, Self]: ...
+    def split(self, *condition: Expr, **conditions: Expr) -> tuple[Self, Self] | dict[str, Self]:
         """See `operators.split`."""
-        return op.split(condition)(self)
+        splitting: Any = op.split
+        parts: tuple[Self, Self] | dict[str, Self] = splitting(*condition, **conditions)(self)
+        return parts
+
+    def drop(self, *columns: str) -> Self:
+        """See `operators.drop`."""
+        return op.drop(*columns)(self)
+
+    def rename(self, names: Mapping[str, str]) -> Self:
+        """See `operators.rename`."""
+        return op.rename(names)(self)
+
+    def explode(self, *columns: str) -> Self:
+        """See `operators.explode`."""
+        return op.explode(*columns)(self)
 
     def map(self, function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Self:
         """See `operators.map`."""
         return op.map(function, schema=schema)(self)
+
+    def flat_map(self, function: Callable[[Any], Iterable[Any]], *, schema: SchemaSpec | None = None) -> Self:
+        """See `operators.flat_map`."""
+        return op.flat_map(function, schema=schema)(self)
 
     def map_batches(self, function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Self:
         """See `operators.map_batches`."""

@@ -6,7 +6,7 @@ so a simulator can replay it. A runner only decides when to call it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -42,9 +42,26 @@ class Stage:
         """The node's id."""
         return self.bound.id
 
-    def outputs(self, returned: Iterable[Output], method: str) -> list[Output]:
-        """What `method` of the operator returned; checked where the operator is not one of ours."""
-        return checked_outputs(returned, self.bound.output_types, method) if self.custom else list(returned)
+    def outputs(self, returned: Iterable[Output], method: str) -> Iterable[Output]:
+        """What `method` of the operator returned; checked where the operator is not one of ours.
+
+        What is made one by one goes on one by one: rows that unfold to many never live all together.
+        """
+        if self.custom:
+            return checked_outputs(returned, self.bound.output_types, method)
+        return returned if isinstance(returned, list | tuple) else self._blamed(returned)
+
+    def _blamed(self, returned: Iterable[Output]) -> Iterator[Output]:
+        made = iter(returned)
+        while True:
+            try:
+                output = next(made, None)
+            except Exception as error:
+                blame(error, self.bound)
+                raise
+            if output is None:
+                return
+            yield output
 
 
 @dataclass(frozen=True)

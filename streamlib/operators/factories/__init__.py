@@ -5,9 +5,9 @@
 composition of transforms, for example by `toolz.compose_left`.
 """
 
-from streamlib.operators.factories.columns import filter, select, split, with_columns
+from streamlib.operators.factories.columns import drop, explode, filter, rename, select, split, with_columns
 from streamlib.operators.factories.common import SchemaSpec, Transform
-from streamlib.operators.factories.functions import map, map_batches
+from streamlib.operators.factories.functions import flat_map, map, map_batches
 from streamlib.operators.factories.streams import key_by, to_changelog, union
 from streamlib.operators.factories.windowing import WindowedStream, aggregate, top, window
 
@@ -16,10 +16,14 @@ __all__ = [
     "Transform",
     "WindowedStream",
     "aggregate",
+    "drop",
+    "explode",
     "filter",
+    "flat_map",
     "key_by",
     "map",
     "map_batches",
+    "rename",
     "select",
     "split",
     "to_changelog",

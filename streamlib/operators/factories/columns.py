@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, overload
 
+from streamlib.core.errors import DefinitionError, shown
 from streamlib.core.expressions import Expr
-from streamlib.operators.factories.common import H, Transform, expression, expressions, then
-from streamlib.operators.stateless import Filter, Select, Split, WithColumns
+from streamlib.core.where import caller
+from streamlib.operators.choosing import Drop, Rename
+from streamlib.operators.explode_lists import Explode
+from streamlib.operators.factories.common import (
+    H,
+    Transform,
+    column_names,
+    expression,
+    expressions,
+    then,
+)
+from streamlib.operators.stateless import Filter, Select, Split, SplitBy, WithColumns
 
 
 def select(*columns: str | Expr, **named: str | Expr) -> Transform:
@@ -24,18 +36,120 @@ def filter(condition: Expr) -> Transform:
     return then(Filter(expression(condition)))
 
 
+def drop(*columns: str) -> Transform:
+    """All columns but these.
+
+    Raises:
+        DefinitionError: no columns are named; when the flow is bound, none would be left.
+        UnknownColumnError: when the flow is bound, there is no such column.
+
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> sales = sl.read(memory.source([{"item": "pen", "price": 3, "note": ""}]), name="sales")
+    >>> sales.drop("note").collect().to_pylist()
+    [{'item': 'pen', 'price': 3}]
+    """
+    return then(Drop(column_names("drop", columns)))
+
+
+def rename(names: Mapping[str, str]) -> Transform:
+    """The same columns, some under other names: `{"before": "after"}`. Keys of the stream go with them.
+
+    Raises:
+        DefinitionError: no names are given; when the flow is bound, two columns would have one name.
+        UnknownColumnError: when the flow is bound, there is no such column.
+
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> sales = sl.read(memory.source([{"item": "pen", "price": 3}]), name="sales")
+    >>> sales.rename({"price": "cents"}).collect().to_pylist()
+    [{'item': 'pen', 'cents': 3}]
+    """
+    pairs = tuple(names.items()) if isinstance(names, Mapping) else ()
+    if not pairs or not all(isinstance(name, str) for pair in pairs for name in pair):
+        raise DefinitionError(
+            "columns are renamed by a mapping of names",
+            expected='for example `rename({"price": "cents"})`',
+            found=shown(names),
+        ).at("rename", caller())
+    return then(Rename(pairs))
+
+
+def explode(*columns: str) -> Transform:
+    """A row for every element of the lists in a column; the other columns are repeated.
+
+    An empty list or a null gives one row with a null, as Polars does with `empty_as_null=True`: no row is
+    lost. Several columns are exploded side by side, and their lists have to be of one length. The rows
+    inherit the event time. Of a changelog they are deletions and insertions, since an update may have
+    other elements than before.
+
+    Raises:
+        UnknownColumnError, TypeMismatchError: when the flow is bound, for a column that is not of lists.
+        DefinitionError: while it runs, for lists of different lengths in a row.
+
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> orders = sl.read(memory.source([{"id": 1, "items": ["pen", "cup"]}]), name="orders")
+    >>> orders.explode("items").collect().to_pylist()
+    [{'id': 1, 'items': 'pen'}, {'id': 1, 'items': 'cup'}]
+    """
+    return then(Explode(column_names("explode", columns)))
+
+
 class Splitting(Protocol):
     """A function from a stream to two."""
 
     def __call__(self, stream: H, /) -> tuple[H, H]: ...
 
 
-def split(condition: Expr) -> Splitting:
-    """Two streams: the rows for which `condition` is true, and the others (false or null)."""
-    spec = Split(expression(condition))
+class SplittingBy(Protocol):
+    """A function from a stream to one for each name, and `rest`."""
+
+    def __call__(self, stream: H, /) -> dict[str, H]: ...
+
+
+@overload
+def split(condition: Expr, /) -> Splitting: ...
+@overload
+def split(**conditions: Expr) -> SplittingBy: ...
+def split(condition: Expr | None = None, /, **conditions: Expr) -> Splitting | SplittingBy:
+    """Two streams: the rows for which a condition is true, and the others (false or null).
+
+    With named conditions a dict: a stream by each name, and `rest`. A row is in exactly one of them, that
+    of the first condition that is true for it.
+
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> sales = sl.read(memory.source([{"price": 3}, {"price": 30}, {"price": 300}]), name="sales")
+    >>> dear, cheap = sales.split(sl.col("price") > 100)
+    >>> parts = sales.split(dear=sl.col("price") > 100, fair=sl.col("price") > 10)
+    >>> [parts[name].collect()["price"].to_pylist() for name in ("dear", "fair", "rest")]
+    [[300], [30], [3]]
+    """
+    if (condition is None) == (not conditions) or "rest" in conditions:
+        raise DefinitionError(
+            "a stream is split by one condition, or by named ones",
+            expected="`split(condition)` or `split(name=condition, ...)`, where no name is `rest`",
+            found=shown(conditions) if condition is None else shown((condition, conditions)),
+        ).at("split", caller())
+    return _split_in_two(expression(condition)) if condition is not None else _split_by(conditions)
+
+
+def _split_in_two(condition: Expr) -> Splitting:
+    spec = Split(condition)
 
     def apply(stream: H, /) -> tuple[H, H]:
         yes = stream.then(spec)
         return yes, yes.output("rest")
+
+    return apply
+
+
+def _split_by(conditions: Mapping[str, Expr]) -> SplittingBy:
+    spec = SplitBy(tuple((name, expression(condition)) for name, condition in conditions.items()))
+
+    def apply(stream: H, /) -> dict[str, H]:
+        first = stream.then(spec)
+        return {name: first.output(name) for name in spec.outputs}
 
     return apply

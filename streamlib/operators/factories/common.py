@@ -66,3 +66,14 @@ def checked_function(function: Any) -> Any:
             None, caller()
         )
     return function
+
+
+def column_names(operator: str, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """At least one name, each once."""
+    if not columns or not all(isinstance(c, str) for c in columns) or len(set(columns)) < len(columns):
+        raise DefinitionError(
+            f"`{operator}` takes columns",
+            expected="one or more different column names",
+            found=shown(columns),
+        ).at(operator, caller())
+    return columns

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from streamlib.core.batch import schema_of
 from streamlib.operators.factories.common import SchemaSpec, Transform, checked_function, then
+from streamlib.operators.flat_map_records import flat_map_spec
 from streamlib.operators.functions import MapBatches
 from streamlib.operators.map_records import map_spec
 
@@ -52,6 +53,33 @@ def map(function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> 
     [{'text': 'pen: 3'}]
     """
     return then(map_spec(checked_function(function), None if schema is None else schema_of(schema)))
+
+
+def flat_map(function: Callable[[Any], Iterable[Any]], *, schema: SchemaSpec | None = None) -> Transform:
+    """One record in, any number of records out, by a Python function or generator.
+
+    Records and columns as in `map`, with a result hinted as `Iterable[Rec]`, `list[Rec]` or the like. The
+    rows inherit the event time of the record they were made of. Of a changelog they are deletions and
+    insertions, so the function has to give the same records for the same record. Results are taken as
+    they come and go on in batches of at most 65,536 rows.
+
+    Raises:
+        DefinitionError: as `map`, and for a result hinted as something else.
+
+    >>> from collections.abc import Iterator
+    >>> from typing import TypedDict
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> class Word(TypedDict):
+    ...     word: str
+    >>> def words(line: dict) -> Iterator[Word]:
+    ...     for word in line["text"].split():
+    ...         yield Word(word=word)
+    >>> lines = sl.read(memory.source([{"text": "to be or"}, {"text": ""}, {"text": "not"}]), name="lines")
+    >>> lines.flat_map(words).collect()["word"].to_pylist()
+    ['to', 'be', 'or', 'not']
+    """
+    return then(flat_map_spec(checked_function(function), None if schema is None else schema_of(schema)))
 
 
 def map_batches(function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Transform:
