@@ -23,6 +23,7 @@ from streamlib.core.errors import (
     TypeMismatchError,
     UserFunctionError,
 )
+from streamlib.testing import assert_parity, assert_survives
 from streamlib.testing.reference import Row, reference
 from tests.flows import SCHEMA, SECOND, late_rows, missed_rows, pane_rows, table_rows
 
@@ -219,12 +220,73 @@ def test_decimals_are_taken_back_exactly():
     assert str(together(per_key).aggregate(t=sl.sum("p")).collect()["t"][0]) == "6.00"
 
 
-def test_extremes_over_a_changelog_are_refused_with_what_to_do():
-    stream = plain([{"k": 1}]).key_by("k").aggregate(n=sl.count()).aggregate(top=sl.max("n"))
-    text = text_of(DefinitionError, stream.collect)
-    assert "in operator 'aggregate' (test_changelogs.py:" in text
-    assert "top=max(col('n')) can't take rows back" in text
-    assert "final_only()" in text
+@given(rows=ROWS, chunk=st.integers(1, 20))
+def test_extremes_over_a_changelog_follow_rows_that_go(tmp_path_factory, rows, chunk):
+    per_key = read(rows, chunk).key_by("key").aggregate(n=sl.count(), high=sl.max("value"))
+    stream = per_key.key_by("n").aggregate(
+        low=sl.min("high"),
+        high=sl.max("high"),
+        word=sl.max("key"),
+        few=sl.min("high", filter=col("high") > 0),
+    )
+    found: dict[int, list[tuple]] = {}
+    for key, n, _, _, _, high, _ in expected_totals(rows):
+        found.setdefault(n, []).append((key, high))
+    expected = []
+    for n, group in found.items():
+        highs = [h for _, h in group if h is not None]
+        words = [k for k, _ in group if k is not None]
+        few = [h for h in highs if h > 0]
+        none = {"default": None}
+        expected.append((n, min(highs, **none), max(highs, **none), max(words, **none), min(few, **none)))
+    assert table_rows(streamed(stream, tmp_path_factory.mktemp("extremes"))) == sorted(expected, key=repr)
+    assert table_rows(stream.collect()) == sorted(expected, key=repr)
+
+
+@pytest.mark.parametrize("lateness", [0, 40])
+def test_extremes_of_a_changelog_survive_and_are_the_same_for_workers(tmp_path, lateness):
+    chance = random.Random(7)
+    rows = [
+        Row(i * SECOND - chance.randint(0, 5) * SECOND, chance.choice("ab"), chance.randint(0, 9))
+        for i in range(150)
+    ]
+    stream = read(rows, delay=5)
+    if lateness:
+        windowed = stream.key_by("key").window(windows.tumbling("20s"), allowed_lateness="40s")
+        first = windowed.aggregate(v=sl.sum("value")).key_by("key")
+    else:
+        first = stream.key_by("value").aggregate(v=sl.count()).key_by("v")
+    flow = sl.Flow(
+        "f", first.aggregate(low=sl.min("v"), high=sl.max("v")).write(memory.table_sink(), name="o")
+    )
+    found = assert_parity(flow, seeds=range(3))["o"]
+    assert_survives(flow, seeds=range(4))
+    sink = memory.table_sink()
+    several = flow.rebind(sinks={"o": sink})
+    several.run(state=str(tmp_path), parallelism=2, progress="none")
+    assert table_rows(sink.table()) == table_rows(found)
+
+
+def test_a_plan_says_what_is_kept_of_every_row():
+    first = plain([{"k": 1}]).key_by("k").aggregate(n=sl.count())
+    text = sl.Flow("f", first.aggregate(top=sl.max("n")).write(memory.table_sink(), name="o")).explain()
+    assert text.count("keeps the values of col('n') of every row") == 1
+
+
+def test_a_name_is_the_state_of_a_running_aggregate_in_checkpoints(tmp_path):
+    rows = plain([{"k": k} for k in (1, 2, 2)])
+    state, sink = str(tmp_path), memory.table_sink()
+    flow = sl.Flow("f", rows.key_by("k").aggregate(name="per_k", n=sl.count()).write(sink, name="o"))
+    assert "  per_k [aggregate]" in flow.explain()
+    flow.run(state=state, progress="none")
+    wide = rows.with_columns(k=col("k") + 0).key_by("k").aggregate(name="per_k", n=sl.count())
+    sl.Flow("f", wide.write(sink, name="o")).run(state=state, progress="none")
+    assert rows.aggregate(name=sl.count()).collect().to_pylist() == [{"name": 3}]
+    timed = read([]).window(windows.tumbling("1s"))
+    with pytest.raises(DefinitionError, match="named where they are made"):
+        timed.aggregate(name="x", n=sl.count())
+    with pytest.raises(DefinitionError, match="not a name"):
+        rows.aggregate(name="a b", n=sl.count())
 
 
 # --------------------------------------------------------------------------- operators on changelogs

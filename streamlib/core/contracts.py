@@ -255,6 +255,10 @@ class OperatorSpec(Value, ABC):
         """Why the result depends on the order in which rows arrive; None where it does not."""
         return None
 
+    def keeps(self, inputs: Sequence[StreamType]) -> str | None:
+        """What the state keeps of every row, and so grows with the rows; None where it does not."""
+        return None
+
     def state_version(self) -> Json:
         """What must be equal for a snapshot to fit: window and aggregates, not code."""
         return None

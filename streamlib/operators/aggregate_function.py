@@ -13,8 +13,7 @@ from streamlib.core.batch import Column
 from streamlib.core.canonical import canonical
 from streamlib.core.contracts import StreamType
 from streamlib.core.expressions import Expr, col
-from streamlib.operators.aggregates import Aggregate
-from streamlib.operators.bound_aggregate import BoundAggregate
+from streamlib.operators.bound_aggregate import Aggregate, BoundAggregate
 from streamlib.operators.bound_function import BoundFunction
 from streamlib.operators.grouping import Codes
 

@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streamlib.core.batch import Batch, Column, as_arrow, as_numpy, numpy_type
-from streamlib.core.canonical import Value
+from streamlib.core.batch import Batch, Column, as_arrow, numpy_type
 from streamlib.core.contracts import StreamType
-from streamlib.core.errors import ArithmeticOverflowError, DefinitionError, TypeMismatchError, shown
-from streamlib.core.expressions import Expr, bind, col
-from streamlib.core.where import caller
-from streamlib.operators.bound_aggregate import BoundAggregate, StateField, Vector
-from streamlib.operators.grouping import Codes, decoded, decoded_type
+from streamlib.core.errors import ArithmeticOverflowError, TypeMismatchError, shown
+from streamlib.core.expressions import Expr, bind
+from streamlib.operators.arguments import Values, argument, nullable, restored, scattered, storage, values_of
+from streamlib.operators.bound_aggregate import Aggregate, BoundAggregate, StateField, Vector
+from streamlib.operators.filtered import filtered
+from streamlib.operators.grouping import Codes, decoded_type, take_rows
+from streamlib.operators.kept_values import Finish, Keeping, kept_values
+from streamlib.operators.lists import Lists
 
 Merge = Literal["sum", "min", "max"]
 
@@ -77,17 +78,6 @@ class StateColumn(StateField):
         return as_arrow(grouped[f"value_{self.merge}"].combine_chunks().take(where), self.dtype)
 
 
-class Aggregate(Value):
-    """What to compute over the rows of a group: a frozen description."""
-
-    def bind(self, name: str, stream: StreamType) -> BoundAggregate:
-        """The aggregate over rows of `stream`, its result in the column `name`.
-
-        Raises a `StreamlibError` for whatever can be known to fail.
-        """
-        raise NotImplementedError
-
-
 @dataclass(frozen=True, eq=False)
 class BuiltinAggregate(Aggregate):
     """Made by `count`, `sum`, `mean`, `min`, `max`."""
@@ -96,35 +86,41 @@ class BuiltinAggregate(Aggregate):
     argument: Expr | None = None
 
     def bind(self, name: str, stream: StreamType) -> BoundAggregate:
-        return BoundBuiltin(name, self, stream)
+        if self.keeps(stream) is None:
+            return BoundBuiltin(name, self, stream)
+        assert self.argument is not None
+        bound = bind(self.argument, stream)
+        dtype = decoded_type(bound.dtype)
+        _layout(self, dtype)  # which refuses types without an order
+        return kept_values(
+            name, bound, dtype, dtype, Keeping(counted=True, distinct=True), _extreme(self.kind, dtype)
+        )
+
+    def keeps(self, stream: StreamType) -> str | None:
+        if stream.changes is None or self.kind not in ("min", "max"):
+            return None
+        return f"the values of {self.argument!r}"
 
     def __repr__(self) -> str:
         return f"{self.kind}({'' if self.argument is None else repr(self.argument)})"
 
 
-def _argument(value: str | Expr) -> Expr:
-    if isinstance(value, str):
-        return col(value)
-    if isinstance(value, Expr):
-        return value
-    raise DefinitionError(
-        "an aggregate takes a column",
-        expected="a column name or an expression",
-        found=shown(value),
-        remedy="wrap a constant in `sl.lit(...)`",
-    ).at("aggregate", caller())
-
-
-def count(column: str | Expr | None = None) -> Aggregate:
+def count(column: str | Expr | None = None, *, filter: Expr | None = None) -> Aggregate:
     """The number of rows; with `column`, of rows in which it is not null. int64.
+
+    Args:
+        column: a name or an expression.
+        filter: only rows for which this is true take part, in this as in all other aggregates.
 
     >>> count(), count("price")
     (count(), count(col('price')))
+    >>> count(filter=col("price") > 100)
+    count(filter=(col('price') > 100))
     """
-    return BuiltinAggregate("count", None if column is None else _argument(column))
+    return filtered(BuiltinAggregate("count", None if column is None else argument(column)), filter)
 
 
-def sum(column: str | Expr) -> Aggregate:
+def sum(column: str | Expr, *, filter: Expr | None = None) -> Aggregate:
     """The sum, nulls skipped; 0 where there is nothing to add (as Polars).
 
     int64 for integers and booleans, float64 for floats, the widest type of their scale for decimals,
@@ -134,50 +130,40 @@ def sum(column: str | Expr) -> Aggregate:
     >>> sum("price")
     sum(col('price'))
     """
-    return BuiltinAggregate("sum", _argument(column))
+    return filtered(BuiltinAggregate("sum", argument(column)), filter)
 
 
-def mean(column: str | Expr) -> Aggregate:
+def mean(column: str | Expr, *, filter: Expr | None = None) -> Aggregate:
     """The arithmetic mean as float64, nulls skipped; null where there is no value. Booleans are 0 and 1.
 
     >>> mean(col("delay") > 15)
     mean((col('delay') > 15))
     """
-    return BuiltinAggregate("mean", _argument(column))
+    return filtered(BuiltinAggregate("mean", argument(column)), filter)
 
 
-def min(column: str | Expr) -> Aggregate:
+def min(column: str | Expr, *, filter: Expr | None = None) -> Aggregate:
     """The least value, of the column's type; nulls and (as Polars) NaNs skipped; null without a value.
 
     >>> min("price")
     min(col('price'))
     """
-    return BuiltinAggregate("min", _argument(column))
+    return filtered(BuiltinAggregate("min", argument(column)), filter)
 
 
-def max(column: str | Expr) -> Aggregate:
+def max(column: str | Expr, *, filter: Expr | None = None) -> Aggregate:
     """The largest value, of the column's type; nulls and (as Polars) NaNs skipped; null without a value.
 
     >>> max("price")
     max(col('price'))
     """
-    return BuiltinAggregate("max", _argument(column))
+    return filtered(BuiltinAggregate("max", argument(column)), filter)
 
 
 # --------------------------------------------------------------------------- bound to a schema
 
 ROWS = StateColumn("rows", pa.int64(), "sum")
 _VALID = StateColumn("n", pa.int64(), "sum")
-
-
-@dataclass(frozen=True)
-class Values:
-    """An argument's non-null values in a batch, and the group of each."""
-
-    values: Column
-    codes: Codes
-    complete: bool
-    """Whether no row was null, so that the rows' own count serves."""
 
 
 class BoundBuiltin(BoundAggregate):
@@ -190,13 +176,13 @@ class BoundBuiltin(BoundAggregate):
         self.argument_type = None if self._bound is None else decoded_type(self._bound.dtype)
         self._columns, self.dtype = _layout(aggregate, self.argument_type)
         if stream.changes is not None:
-            self._columns = _retractable(name, aggregate, self._columns)
+            self._columns = _retractable(self._columns)
         self.state = self._columns
 
     def partial(self, batch: Batch, codes: Codes, count: int, rows: Vector) -> list[Column]:
         if self._bound is None:
             return [rows]
-        found = _values(self._bound.evaluate(batch), codes)
+        found = values_of(self._bound.evaluate(batch), codes)
         valid = rows if found.complete else np.bincount(found.codes, minlength=count)
         if self.aggregate.kind == "count":
             return [valid]
@@ -250,13 +236,13 @@ class BoundBuiltin(BoundAggregate):
         if kind == "count":
             return states[0]
         if kind in ("min", "max"):
-            return _nullable(states[0], np.asarray(states[1]) > 0, self.dtype)
+            return nullable(states[0], np.asarray(states[1]) > 0, self.dtype)
         if kind == "mean":
             return _mean(states)
         if ESTIMATE in self._columns and states[1] is not states[0]:
             _check_fits(self.name, np.asarray(states[0]), np.asarray(states[1]))
         if self._columns[0].vector:
-            return _restore_type(states[0], self.dtype)
+            return restored(states[0], self.dtype)
         return _decimal_sum(self.name, as_arrow(states[0]), self.dtype)
 
 
@@ -266,20 +252,26 @@ _NOT_FINITE = tuple(StateColumn(name, pa.int64(), "sum") for name in ("nan", "in
 """Beside the sum of floats that can be taken back: how many NaNs and infinities are among them."""
 
 
-def _retractable(
-    name: str, aggregate: BuiltinAggregate, state: tuple[StateColumn, ...]
-) -> tuple[StateColumn, ...]:
-    """The state columns over a changelog: all of them sums, so that rows can be taken back."""
-    if any(column.merge != "sum" for column in state):
-        raise DefinitionError(
-            f"{name}={aggregate!r} can't take rows back, and its input is a changelog",
-            expected="an append-only stream, or aggregates that retract: count, sum, mean",
-            found=f"{aggregate.kind} over rows that may be updated or deleted",
-            remedy="make the window above it append-only with `.final_only()`, or aggregate its input",
-        )
-    if state[0].dtype != pa.float64():
-        return state
-    return (state[0], *_NOT_FINITE, *state[1:])
+def _retractable(state: tuple[StateColumn, ...]) -> tuple[StateColumn, ...]:
+    """The state columns over a changelog, all sums. Floats need more: infinity can't be taken back."""
+    return state if state[0].dtype != pa.float64() else (state[0], *_NOT_FINITE, *state[1:])
+
+
+def _extreme(kind: str, dtype: pa.DataType) -> Finish:
+    """The least or the largest of ordered values; NaN only where there is nothing else."""
+
+    def finish(lists: Lists) -> Column:
+        (values,) = lists.columns
+        filled = np.flatnonzero(lists.lengths)
+        ends = lists.ends().take(filled)
+        at = ends - 1
+        if kind == "min":
+            at = ends - lists.lengths.take(filled)
+        elif isinstance(values, np.ndarray) and values.dtype.kind == "f":
+            at = at - ((lists.lengths.take(filled) > 1) & np.isnan(values.take(at)))
+        return scattered(take_rows(values, at), filled, len(lists.lengths), dtype)
+
+    return finish
 
 
 def _with_not_finite(states: Sequence[Column]) -> Column:
@@ -297,10 +289,10 @@ def _layout(
     if dtype is None or kind == "count":
         return (_VALID,), pa.int64()
     if kind in ("min", "max"):
-        storage = _storage(dtype)
-        if storage is None:
+        kept = storage(dtype)
+        if kept is None:
             raise _not_aggregable(aggregate, dtype, "a type with an order")
-        return (StateColumn("value", storage, "min" if kind == "min" else "max"), _VALID), dtype
+        return (StateColumn("value", kept, "min" if kind == "min" else "max"), _VALID), dtype
     sums, result = _sum_layout(aggregate, dtype)
     return (sums, result) if kind == "sum" else ((*sums, _VALID), pa.float64())
 
@@ -321,30 +313,6 @@ def _sum_layout(
     raise _not_aggregable(aggregate, dtype, "a number")
 
 
-def _storage(dtype: pa.DataType) -> pa.DataType | None:
-    """In which type extremes of a column are kept: integers for whatever is one underneath."""
-    if pa.types.is_boolean(dtype):
-        return pa.int8()
-    if pa.types.is_integer(dtype) or (pa.types.is_floating(dtype) and dtype != pa.float16()):
-        return dtype
-    if pa.types.is_temporal(dtype) and not pa.types.is_interval(dtype):
-        return pa.int64() if dtype.bit_width == 64 else pa.int32()
-    if pa.types.is_decimal(dtype):
-        return dtype if dtype.bit_width >= 128 else pa.decimal128(dtype.precision, dtype.scale)
-    if any(is_type(dtype) for is_type in _TEXT):
-        return dtype
-    return None
-
-
-_TEXT = (
-    pa.types.is_string,
-    pa.types.is_large_string,
-    pa.types.is_binary,
-    pa.types.is_large_binary,
-    pa.types.is_fixed_size_binary,
-)
-
-
 def _digits(dtype: pa.DataType) -> int:
     """How many digits the sum of decimals of a type can show."""
     return 76 if dtype.bit_width > 128 else 38
@@ -357,22 +325,6 @@ def _not_aggregable(aggregate: BuiltinAggregate, dtype: pa.DataType, expected: s
         found=str(dtype),
         remedy="cast the column, or aggregate another one",
     )
-
-
-def _values(column: Column, codes: Codes) -> Values:
-    vector = as_numpy(column)
-    if vector is not None:
-        return Values(_plain(vector), codes, complete=True)
-    array = decoded(column)
-    if array.null_count:
-        codes = codes[array.is_valid().to_numpy(zero_copy_only=False)]
-    kept = array.drop_null()
-    vector = as_numpy(kept)
-    return Values(kept if vector is None else _plain(vector), codes, complete=not array.null_count)
-
-
-def _plain(vector: Vector) -> Vector:
-    return vector.astype(np.int8) if vector.dtype == np.bool_ else vector
 
 
 def _magnitude(values: Vector) -> int:
@@ -410,7 +362,7 @@ def _mean(states: Sequence[Column]) -> Column:
     total, parts = _total(states[:-1])
     n = np.asarray(states[-1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return _nullable(total / (n * parts), n > 0, pa.float64())
+        return nullable(total / (n * parts), n > 0, pa.float64())
 
 
 def _total(sums: Sequence[Column]) -> tuple[Vector, float]:
@@ -423,18 +375,3 @@ def _total(sums: Sequence[Column]) -> tuple[Vector, float]:
         estimate = np.asarray(sums[1])
         total = np.where(np.abs(estimate - total) > 2.0**63, estimate, total)
     return total, 1.0
-
-
-def _nullable(values: Column, valid: npt.NDArray[np.bool_], dtype: pa.DataType) -> Column:
-    if not isinstance(values, np.ndarray) or valid.all():
-        return _restore_type(values, dtype)
-    return _restore_type(pa.array(values, mask=~valid), dtype)
-
-
-def _restore_type(values: Column, dtype: pa.DataType) -> Column:
-    """From the storage type back to the column's."""
-    if pa.types.is_boolean(dtype):
-        return as_arrow(values).cast(pa.bool_())
-    if pa.types.is_temporal(dtype):
-        return as_arrow(values).view(dtype)
-    return values if isinstance(values, np.ndarray) else as_arrow(values, dtype)

@@ -1,9 +1,9 @@
-"""The contract of an aggregate at work: state columns, and how rows and states become states and results."""
+"""The contract of an aggregate: its description, and at work state columns made of rows and of states."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.core.batch import Batch, Column, as_arrow, numpy_type
+from streamlib.core.canonical import Value
+from streamlib.core.contracts import StreamType
 from streamlib.operators.grouping import Codes
 
 Vector = npt.NDArray[Any]
@@ -87,3 +89,35 @@ class BoundAggregate(ABC):
         Called over changelogs only: an aggregate without such states refuses to be bound to one.
         """
         raise NotImplementedError
+
+
+class Aggregate(Value):
+    """What to compute over the rows of a group: a frozen description."""
+
+    def bind(self, name: str, stream: StreamType) -> BoundAggregate:
+        """The aggregate over rows of `stream`, its result in the column `name`.
+
+        Raises a `StreamlibError` for whatever can be known to fail.
+        """
+        raise NotImplementedError
+
+    @property
+    def order_sensitive(self) -> str | None:
+        """Why the result depends on the order in which rows arrive; None where it does not."""
+        return None
+
+    def keeps(self, stream: StreamType) -> str | None:
+        """What its state keeps of every row, and so grows with the rows; None where it does not."""
+        return None
+
+
+def order_sensitive(aggregates: Iterable[tuple[str, Aggregate]]) -> str | None:
+    """See `OperatorSpec.order_sensitive`."""
+    found = (f"{name}: {a.order_sensitive}" for name, a in aggregates if a.order_sensitive is not None)
+    return "; ".join(found) or None
+
+
+def keeps(aggregates: Iterable[tuple[str, Aggregate]], stream: StreamType) -> str | None:
+    """See `OperatorSpec.keeps`."""
+    found = dict.fromkeys(a.keeps(stream) for _, a in aggregates)
+    return ", ".join(kept for kept in found if kept is not None) or None

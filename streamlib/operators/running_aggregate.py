@@ -14,7 +14,7 @@ from streamlib.core.batch import Batch
 from streamlib.core.canonical import canonical
 from streamlib.core.changes import Changelog
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
-from streamlib.operators.aggregates import Aggregate
+from streamlib.operators.bound_aggregate import Aggregate, keeps, order_sensitive
 from streamlib.operators.group_tables import GroupTables, key_fields, result_schema
 from streamlib.operators.grouping import take_rows
 from streamlib.operators.keyed_states import KeyedStates
@@ -46,6 +46,13 @@ class RunningAggregate(OperatorSpec):
     def describe(self) -> str:
         aggregates = ", ".join(f"{name}={aggregate!r}" for name, aggregate in self.aggregates)
         return f"all rows so far: {aggregates}"
+
+    @property
+    def order_sensitive(self) -> str | None:
+        return order_sensitive(self.aggregates)
+
+    def keeps(self, inputs: Sequence[StreamType]) -> str | None:
+        return keeps(self.aggregates, inputs[0])
 
     def state_version(self) -> Json:
         return repr(canonical(self))

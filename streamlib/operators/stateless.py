@@ -9,12 +9,13 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from streamlib.core.batch import Batch, Column, as_arrow, as_numpy
+from streamlib.core.batch import Batch, Column
 from streamlib.core.changes import INSERT, Changelog
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError
 from streamlib.core.expressions import Bound, Expr, bind, output_name
 from streamlib.core.lazy_columns import LazyColumns
+from streamlib.operators.conditions import bound_condition, true_rows
 from streamlib.operators.identity import carried, plain_columns
 from streamlib.state.key_groups import check_key_type
 
@@ -130,11 +131,11 @@ class Filter(OperatorSpec):
 
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         (stream,) = inputs
-        _bound_condition(self.condition, stream)
+        bound_condition(self.condition, stream)
         return (stream,) * len(self.outputs)
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
-        return _Filter(_bound_condition(self.condition, inputs[0]), len(self.outputs) > 1)
+        return _Filter(bound_condition(self.condition, inputs[0]), len(self.outputs) > 1)
 
     def describe(self) -> str:
         return repr(self.condition)
@@ -163,26 +164,14 @@ class SplitBy(OperatorSpec):
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         (stream,) = inputs
         for _, condition in self.conditions:
-            _bound_condition(condition, stream)
+            bound_condition(condition, stream)
         return (stream,) * len(self.outputs)
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
-        return _SplitBy([_bound_condition(condition, inputs[0]) for _, condition in self.conditions])
+        return _SplitBy([bound_condition(condition, inputs[0]) for _, condition in self.conditions])
 
     def describe(self) -> str:
         return ", ".join(f"{name}: {condition!r}" for name, condition in self.conditions)
-
-
-def _bound_condition(condition: Expr, stream: StreamType) -> Bound:
-    bound = bind(condition, stream)
-    if not pa.types.is_boolean(bound.dtype):
-        raise TypeMismatchError(
-            "a condition must be true or false",
-            expected="an expression of type bool",
-            found=f"{condition!r} of type {bound.dtype}",
-            remedy="compare it with something, for example `col('price') > 100`",
-        )
-    return bound
 
 
 class _Filter(Operator):
@@ -191,21 +180,11 @@ class _Filter(Operator):
         self._both = both
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
-        mask = self._mask(batch)
+        mask = true_rows(self._condition, batch)
         outputs = [(0, batch.filter(mask))]
         if self._both:
             outputs.append((1, batch.filter(~mask)))
         return [output for output in outputs if output[1].num_rows]
-
-    def _mask(self, batch: Batch) -> np.ndarray:
-        return _true(self._condition, batch)
-
-
-def _true(condition: Bound, batch: Batch) -> np.ndarray:
-    """The rows for which a condition is true; null is not."""
-    found = condition.evaluate(batch)
-    mask = as_numpy(found)
-    return mask if mask is not None else as_arrow(found).fill_null(False).to_numpy(zero_copy_only=False)
 
 
 class _SplitBy(Operator):
@@ -216,7 +195,7 @@ class _SplitBy(Operator):
         left = np.ones(batch.num_rows, np.bool_)
         outputs = []
         for port_out, condition in enumerate(self._conditions):
-            mask = _true(condition, batch) & left
+            mask = true_rows(condition, batch) & left
             left &= ~mask
             outputs.append((port_out, batch.filter(mask)))
         outputs.append((len(self._conditions), batch.filter(left)))

@@ -14,7 +14,7 @@ from streamlib.core.time import Duration, duration
 from streamlib.core.watermarks import WatermarkStrategy
 from streamlib.core.where import caller
 from streamlib.operators import factories as op
-from streamlib.operators.aggregates import Aggregate
+from streamlib.operators.bound_aggregate import Aggregate
 from streamlib.operators.factories import SchemaSpec, WindowedStream
 from streamlib.plan.launch import Preview, Until, launcher
 from streamlib.plan.node import Node, Port, Read
@@ -91,9 +91,9 @@ class Stream(Handle):
         """See `operators.window`."""
         return op.window(assigner, name=name, allowed_lateness=allowed_lateness)(self)
 
-    def aggregate(self, **aggregates: Aggregate) -> Self:
+    def aggregate(self, *, name: str | Aggregate | None = None, **aggregates: Aggregate) -> Self:
         """See `operators.aggregate`: over all rows so far. After `window`, over each window."""
-        return op.aggregate(**aggregates)(self)
+        return op.aggregate(name=name, **aggregates)(self)
 
     def top(self, n: int, *, by: str) -> Self:
         """See `operators.top`."""

@@ -20,7 +20,7 @@ from streamlib.core.errors import EventTimeError
 from streamlib.core.later_batch import LaterBatch
 from streamlib.core.segment import Segment
 from streamlib.core.time import MIN_TIME, Micros, earlier, later, show_duration
-from streamlib.operators.aggregates import Aggregate
+from streamlib.operators.bound_aggregate import Aggregate, keeps, order_sensitive
 from streamlib.operators.cells import Cells
 from streamlib.operators.fired_windows import FiredWindows
 from streamlib.operators.firing import MakeBlock, first_from
@@ -92,6 +92,13 @@ class WindowAggregate(OperatorSpec):
         late = f", allowed lateness {show_duration(self.lateness)}" if self.lateness else ""
         final = ", final results only" if self.final else ""
         return f"{self.window.describe()}{late}{final}: {aggregates}{kept}"
+
+    @property
+    def order_sensitive(self) -> str | None:
+        return order_sensitive(self.aggregates)
+
+    def keeps(self, inputs: Sequence[StreamType]) -> str | None:
+        return keeps(self.aggregates, inputs[0])
 
     def state_version(self) -> Json:
         return repr(canonical(replace(self, largest=None)))

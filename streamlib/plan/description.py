@@ -73,10 +73,14 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """State that checkpoints hold: `keys` own it, spread over `key_groups`; without keys it is in one."""
+    """State that checkpoints hold: `keys` own it, spread over `key_groups`; without keys it is in one.
+
+    `keeps` says what of every row is in it (None: less than that, however many rows come).
+    """
 
     keys: tuple[str, ...]
     key_groups: int
+    keeps: str | None
 
 
 class SourceEnd(msgspec.Struct, frozen=True):
@@ -222,7 +226,8 @@ def rows_of(stream: StreamType) -> Rows:
 
 def _state(bound: BoundNode, spec: OperatorSpec) -> State:
     keys = bound.input_types[0].keys if spec.keyed and bound.input_types else ()
-    return State(keys, KEY_GROUPS if keys else 1)
+    keeps = spec.keeps(bound.input_types) if bound.output_types else None
+    return State(keys, KEY_GROUPS if keys else 1, keeps)
 
 
 _TAKES: Mapping[str | None, tuple[str, ...]] = {

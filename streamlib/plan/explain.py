@@ -57,6 +57,8 @@ def _state(step: Step) -> Iterator[str]:
         yield f"state by {', '.join(step.state.keys)} in {step.state.key_groups} key groups"
     elif step.state is not None:
         yield "state in one place (not by keys)"
+    if step.state is not None and step.state.keeps is not None:
+        yield f"keeps {step.state.keeps} of every row"
 
 
 def _from(source: Input) -> str:

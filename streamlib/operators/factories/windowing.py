@@ -7,7 +7,7 @@ from typing import Generic, Protocol
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
 from streamlib.core.time import Duration, duration
 from streamlib.core.where import caller
-from streamlib.operators.aggregates import Aggregate
+from streamlib.operators.bound_aggregate import Aggregate
 from streamlib.operators.factories.common import H, Transform, then
 from streamlib.operators.running_aggregate import RunningAggregate
 from streamlib.operators.window_aggregate import WindowAggregate
@@ -37,9 +37,9 @@ class WindowedStream(Generic[H]):
         """
         return WindowedStream(self.stream, self.window, self.name, self.lateness, final=True)
 
-    def aggregate(self, **aggregates: Aggregate) -> H:
+    def aggregate(self, *, name: str | Aggregate | None = None, **aggregates: Aggregate) -> H:
         """See `operators.aggregate`."""
-        return aggregate(**aggregates)(self)
+        return aggregate(name=name, **aggregates)(self)
 
     def __repr__(self) -> str:
         return f"<{self.stream!r} in windows: {self.window.describe()}>"
@@ -95,8 +95,13 @@ def window(assigner: WindowAssigner, *, name: str | None = None, allowed_latenes
     return apply
 
 
-def aggregate(**aggregates: Aggregate) -> Aggregating:
+def aggregate(*, name: str | Aggregate | None = None, **aggregates: Aggregate) -> Aggregating:
     """One row per key and window: the keys, `window_start`, `window_end`, and these aggregates by name.
+
+    Args:
+        name: names the state in checkpoints, so that it is found again when the flow around it changes;
+            with windows it is given to `window`. (An aggregate here is a result column called `name`.)
+        aggregates: the result columns.
 
     Of a stream without windows: one row per key (without `key_by`: one row) over all rows so far, as a
     changelog of the keys. Each batch emits the groups that it changed: an insertion, the old and the
@@ -106,7 +111,7 @@ def aggregate(**aggregates: Aggregate) -> Aggregating:
     A dictionary-encoded key comes out as plain values: batches bring dictionaries of their own.
 
     Raises:
-        DefinitionError: at bind time, `min` or `max` over a changelog: they can't take rows back.
+        DefinitionError: at bind time, over a changelog an aggregate that can't take rows back.
 
     >>> import streamlib as sl
     >>> from streamlib.connectors import memory
@@ -114,6 +119,9 @@ def aggregate(**aggregates: Aggregate) -> Aggregating:
     >>> sales.key_by("item").aggregate(sold=sl.sum("n")).collect().to_pylist()
     [{'item': 'pen', 'sold': 5}]
     """
+    if isinstance(name, Aggregate):
+        aggregates, name = {"name": name, **aggregates}, None
+    checked = None if name is None else checked_name(name, "aggregate")
     if not aggregates or not all(isinstance(a, Aggregate) for a in aggregates.values()):
         raise DefinitionError(
             "a stream is aggregated by named aggregates",
@@ -124,10 +132,16 @@ def aggregate(**aggregates: Aggregate) -> Aggregating:
 
     def apply(stream: WindowedStream[H] | H, /) -> H:
         if isinstance(stream, WindowedStream):
+            if checked is not None:
+                raise DefinitionError(
+                    "the state of windows is named where they are made",
+                    expected=f"`.window(..., name={checked!r}).aggregate(...)`",
+                    found=f"`.aggregate(name={checked!r})` behind a window",
+                ).at("aggregate", caller())
             spec = WindowAggregate(stream.window, pairs, stream.lateness, stream.final)
             return stream.stream.then(spec, name=stream.name)
         if isinstance(stream, Handle):
-            return stream.then(RunningAggregate(pairs))
+            return stream.then(RunningAggregate(pairs), name=checked)
         raise TypeMismatchError(
             "only a stream can be aggregated",
             expected="a stream, with or without windows",
