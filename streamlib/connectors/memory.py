@@ -12,9 +12,8 @@ import pyarrow as pa
 from streamlib.connectors.memory_sink import MemorySink, sink
 from streamlib.connectors.memory_table_sink import MemoryTableSink, table_sink
 from streamlib.connectors.positions import Floors, beyond_end, event_times, row_number
-from streamlib.connectors.records import Rows, as_table
-from streamlib.connectors.schemas import difference, plain
-from streamlib.core.batch import schema_of
+from streamlib.connectors.records import Columns, Rows, as_table, columns_of
+from streamlib.connectors.schemas import difference
 from streamlib.core.contracts import Chunk, Json, Pause, Replay
 from streamlib.core.errors import DefinitionError, SourceError, TypeMismatchError, did_you_mean
 
@@ -100,19 +99,22 @@ class MemoryReader:
 
 def source(
     data: Rows | Mapping[str, Rows],
-    schema: pa.Schema | Mapping[str, pa.DataType] | None = None,
+    schema: Columns | None = None,
     chunk_rows: int = 65_536,
     partitions: int | None = None,
 ) -> MemorySource:
     """A replayable, bounded source over rows in memory; a position is a row number.
 
     The rows are taken as they are now: a list that is changed later does not change the source.
-    Arrow data is not copied, unless it has to be cast, comes in several chunks, or is dealt out.
+    Arrow data is not copied, unless it has to be cast, comes in several chunks, or is dealt out; a
+    reader or a query, which gives its rows only once, is read at once.
 
     Args:
-        data: a pyarrow Table or RecordBatch, a list of dicts, or a mapping of partition names to
-            any of these. The only partition of plain data is called "0".
-        schema: names and types of the columns; default: what `data` has, or what its records show.
+        data: anything that speaks Arrow (a pandas or Polars frame, a DuckDB relation, a pyarrow
+            Table, RecordBatch or reader), a list of dicts, dataclass or msgspec.Struct objects, or
+            a mapping of partition names to any of these. The only partition of plain data is "0".
+        schema: names and types of the columns, or a class of records; default: what `data` has, or
+            what its records show.
         chunk_rows: the most rows of one chunk.
         partitions: deal plain data out to that many partitions "0", "1", ...: row `i` goes to
             partition `i % partitions`, so that all of them advance together.
@@ -128,7 +130,7 @@ def source(
     ['a', 'b']
     """
     _at_least_one("chunk_rows", chunk_rows)
-    wanted = plain(schema_of(schema)) if schema is not None else None
+    wanted = columns_of(schema) if schema is not None else None
     if isinstance(data, Mapping):
         return MemorySource(_named(data, wanted, partitions), chunk_rows)
     table = as_table(data, wanted)

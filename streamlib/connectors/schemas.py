@@ -27,7 +27,36 @@ def plain(schema: pa.Schema) -> pa.Schema:
     >>> plain(pa.schema([pa.field("id", pa.int64(), nullable=False)], metadata={"by": "spark"}))
     id: int64
     """
-    return pa.schema([pa.field(field.name, _VIEWS.get(str(field.type), field.type)) for field in schema])
+    return pa.schema([pa.field(field.name, _without_views(field.type)) for field in schema])
+
+
+def _without_views(dtype: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(dtype):
+        return pa.dictionary(dtype.index_type, _without_views(dtype.value_type), dtype.ordered)
+    if pa.types.is_large_list(dtype):
+        return pa.large_list(_field_without_views(dtype.value_field))
+    if pa.types.is_list(dtype):
+        return pa.list_(_field_without_views(dtype.value_field))
+    if pa.types.is_struct(dtype):
+        return pa.struct([_field_without_views(dtype.field(i)) for i in range(dtype.num_fields)])
+    return _VIEWS.get(str(dtype), dtype)
+
+
+def _field_without_views(field: pa.Field) -> pa.Field:
+    plain_type = _without_views(field.type)
+    return field if plain_type == field.type else field.with_type(plain_type)
+
+
+def recast(column: pa.Array, dtype: pa.DataType) -> pa.Array:
+    """The column as `dtype`: as Arrow casts, and dictionaries of other values too."""
+    if column.type == dtype:
+        return column
+    if pa.types.is_dictionary(column.type) and pa.types.is_dictionary(dtype):
+        words = recast(column.dictionary, dtype.value_type)
+        return pa.DictionaryArray.from_arrays(
+            column.indices.cast(dtype.index_type), words, ordered=dtype.ordered
+        )
+    return column.cast(dtype)
 
 
 def conform(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -35,7 +64,7 @@ def conform(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     if rows.schema.equals(schema, check_metadata=True):
         return rows
     columns = [rows.column(field.name) for field in schema]
-    fitted = [c if c.type == f.type else c.cast(f.type) for c, f in zip(columns, schema, strict=True)]
+    fitted = [recast(c, f.type) for c, f in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(fitted, schema=schema)
 
 
