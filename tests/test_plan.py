@@ -92,7 +92,7 @@ def test_json_holds_what_the_documentation_promises():
         "max_ahead": "1d",
     }
     hourly = steps["hourly"]
-    assert hourly["state"] == {"keys": ["key"], "key_groups": 128, "keeps": None}
+    assert hourly["state"] == {"keys": ["key"], "key_groups": 128, "keeps": None, "grows": None}
     assert [output["name"] for output in hourly["outputs"]] == ["out", "late", "missed"]
     rows = hourly["outputs"][0]["rows"]
     assert rows["keys"] == ["key"]

@@ -85,7 +85,8 @@ class StreamType:
                 "this operator takes rows that stay",
                 expected="an append-only stream",
                 found=f"a {self.changes.describe()}",
-                remedy="put it before the aggregate, or make the window above it `.final_only()`",
+                remedy="put it before the aggregate, make the window above it `.final_only()`, "
+                "or take the changes as rows: `.to_changelog()`",
             )
 
 
@@ -257,6 +258,10 @@ class OperatorSpec(Value, ABC):
 
     def keeps(self, inputs: Sequence[StreamType]) -> str | None:
         """What the state keeps of every row, and so grows with the rows; None where it does not."""
+        return None
+
+    def grows(self, inputs: Sequence[StreamType]) -> str | None:
+        """How the state grows for ever, and what would bound it; None where it does not."""
         return None
 
     def state_version(self) -> Json:

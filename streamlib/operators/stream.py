@@ -73,6 +73,41 @@ class Stream(Handle):
         """See `operators.map_batches`."""
         return op.map_batches(function, schema=schema)(self)
 
+    def stateful_map(
+        self,
+        function: Callable[[Any, Any], tuple[Any, Any]],
+        *,
+        initial: Any = None,
+        state: Any = None,
+        schema: SchemaSpec | None = None,
+        ttl: Duration | None = None,
+        name: str | None = None,
+    ) -> Self:
+        """See `operators.stateful_map`."""
+        transform = op.stateful_map(function, initial=initial, state=state, schema=schema, ttl=ttl, name=name)
+        return transform(self)
+
+    def fold(
+        self,
+        initial: Any,
+        function: Callable[[Any, Any], Any],
+        *,
+        state: Any = None,
+        schema: SchemaSpec | None = None,
+        into: str = "value",
+        ttl: Duration | None = None,
+        name: str | None = None,
+    ) -> Self:
+        """See `operators.fold`."""
+        transform = op.fold(initial, function, state=state, schema=schema, into=into, ttl=ttl, name=name)
+        return transform(self)
+
+    def reduce(
+        self, function: Callable[[Any, Any], Any], *, ttl: Duration | None = None, name: str | None = None
+    ) -> Self:
+        """See `operators.reduce`."""
+        return op.reduce(function, ttl=ttl, name=name)(self)
+
     def key_by(self, *columns: str) -> Self:
         """See `operators.key_by`."""
         return op.key_by(*columns)(self)

@@ -75,12 +75,14 @@ class Output(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     """State that checkpoints hold: `keys` own it, spread over `key_groups`; without keys it is in one.
 
-    `keeps` says what of every row is in it (None: less than that, however many rows come).
+    `keeps` says what of every row is in it (None: less than that, however many rows come), `grows` how it
+    grows for ever, and what would bound it.
     """
 
     keys: tuple[str, ...]
     key_groups: int
     keeps: str | None
+    grows: str | None
 
 
 class SourceEnd(msgspec.Struct, frozen=True):
@@ -227,7 +229,8 @@ def rows_of(stream: StreamType) -> Rows:
 def _state(bound: BoundNode, spec: OperatorSpec) -> State:
     keys = bound.input_types[0].keys if spec.keyed and bound.input_types else ()
     keeps = spec.keeps(bound.input_types) if bound.output_types else None
-    return State(keys, KEY_GROUPS if keys else 1, keeps)
+    grows = spec.grows(bound.input_types) if bound.output_types else None
+    return State(keys, KEY_GROUPS if keys else 1, keeps, grows)
 
 
 _TAKES: Mapping[str | None, tuple[str, ...]] = {

@@ -25,6 +25,7 @@ def _step_lines(step: Step) -> Iterator[str]:
     yield f"{head} <- {', '.join(_from(i) for i in step.inputs)}" if step.inputs else head
     facts = [_settings(step), *_end(step), *_state(step)]
     facts += [f"{output.name}: {show_rows(output.rows)}" for output in step.outputs if output.rows]
+    facts += [f"unbounded state: grows {step.state.grows}"] if step.state and step.state.grows else []
     facts += [] if step.order_sensitive is None else [f"order-sensitive: {step.order_sensitive}"]
     facts += [] if step.error is None else [f"error: {step.error}"]
     for fact in facts:

@@ -8,6 +8,7 @@ composition of transforms, for example by `toolz.compose_left`.
 from streamlib.operators.factories.columns import drop, explode, filter, rename, select, split, with_columns
 from streamlib.operators.factories.common import SchemaSpec, Transform
 from streamlib.operators.factories.functions import flat_map, map, map_batches
+from streamlib.operators.factories.stateful import fold, reduce, stateful_map
 from streamlib.operators.factories.streams import key_by, to_changelog, union
 from streamlib.operators.factories.windowing import WindowedStream, aggregate, top, window
 
@@ -20,12 +21,15 @@ __all__ = [
     "explode",
     "filter",
     "flat_map",
+    "fold",
     "key_by",
     "map",
     "map_batches",
+    "reduce",
     "rename",
     "select",
     "split",
+    "stateful_map",
     "to_changelog",
     "top",
     "union",

@@ -25,11 +25,11 @@ class Transform(Protocol):
     def __call__(self, stream: H, /) -> H: ...
 
 
-def then(spec: OperatorSpec, *others: Handle) -> Transform:
+def then(spec: OperatorSpec, *others: Handle, name: str | None = None) -> Transform:
     """The transform that puts an operator over a stream (and `others`)."""
 
     def apply(stream: H, /) -> H:
-        return stream.then(spec, *others)
+        return stream.then(spec, *others, name=name)
 
     return apply
 
