@@ -6,7 +6,7 @@ import csv as plain_csv
 import json
 import pickle
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -72,6 +72,27 @@ def dealt_case(folder: Path) -> Case:
     return Case(*made, {str(i): ROWS["a"][i::3] for i in range(3)}, floors=True)
 
 
+@dataclass(frozen=True)
+class Again:
+    """Goes through the same rows at every call, some of them as frames."""
+
+    frames: bool
+
+    def __call__(self) -> Iterator[object]:
+        if self.frames:
+            yield table("a").slice(0, 40)
+            yield from ROWS["a"][40:130]
+            yield table("a").slice(130)
+        else:
+            yield from ROWS["a"]
+
+
+def iterated_case(folder: Path) -> Case:
+    made = [memory.iterate(Again(True), SCHEMA, bounded=True, chunk_rows=16) for _ in range(2)]
+    other = memory.iterate(Again(False), SCHEMA, bounded=True, chunk_rows=16)
+    return Case(*made, other, {"0": ROWS["a"]}, floors=False)
+
+
 def parquet_case(folder: Path) -> Case:
     for name in ROWS:
         path = folder / f"{name}.parquet"
@@ -119,7 +140,7 @@ def scripted_case(folder: Path) -> Case:
     return Case(made(150), made(150), made(149), ROWS, True, position)
 
 
-CASES = [memory_case, dealt_case, parquet_case, csv_case, scripted_case]
+CASES = [memory_case, dealt_case, iterated_case, parquet_case, csv_case, scripted_case]
 
 
 @pytest.fixture(params=CASES, ids=lambda make: make.__name__.removesuffix("_case"))

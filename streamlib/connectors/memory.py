@@ -1,4 +1,4 @@
-"""Rows in memory: a source over Arrow data or records, and sinks to look into afterwards."""
+"""Rows in memory: sources over Arrow data, records and iterators, and sinks to look into afterwards."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
+from streamlib.connectors.iterated import IteratedSource, iterate
 from streamlib.connectors.memory_sink import MemorySink, sink
 from streamlib.connectors.memory_table_sink import MemoryTableSink, table_sink
 from streamlib.connectors.positions import Floors, beyond_end, event_times, row_number
@@ -17,7 +18,16 @@ from streamlib.connectors.schemas import difference
 from streamlib.core.contracts import Chunk, Json, Pause, Replay
 from streamlib.core.errors import DefinitionError, SourceError, TypeMismatchError, did_you_mean
 
-__all__ = ["MemorySink", "MemorySource", "MemoryTableSink", "sink", "source", "table_sink"]
+__all__ = [
+    "IteratedSource",
+    "MemorySink",
+    "MemorySource",
+    "MemoryTableSink",
+    "iterate",
+    "sink",
+    "source",
+    "table_sink",
+]
 
 
 @dataclass(frozen=True, repr=False)

@@ -39,7 +39,7 @@ Columns: TypeAlias = pa.Schema | Mapping[str, pa.DataType] | type
 
 def columns_of(schema: Columns) -> pa.Schema:
     """The columns that a `schema=` argument means."""
-    if is_record_class(schema):
+    if isinstance(schema, type):
         return plain(record_class(schema).schema())
     return plain(schema_of(schema))
 
@@ -74,7 +74,7 @@ def is_arrow(rows: object) -> bool:
 def _arrow(rows: Any) -> pa.Table:
     """The rows as a table that shares their memory; a stream that can be read once is read."""
     try:
-        table = _pandas(rows) if type(rows).__module__.startswith("pandas.") else pa.table(rows)
+        table = _pandas(rows) if _is_pandas(rows) else pa.table(rows)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise _not_rows(rows) from error
     doubled = {name for name in table.schema.names if table.schema.names.count(name) > 1}
@@ -88,9 +88,14 @@ def _arrow(rows: Any) -> pa.Table:
     return table
 
 
+def _is_pandas(rows: Any) -> bool:
+    return type(rows).__module__.split(".")[0] == "pandas" and type(rows).__name__ == "DataFrame"
+
+
 def _pandas(frame: Any) -> pa.Table:
-    """A pandas frame with its index, if that has a name; Arrow's stream of it would drop it silently."""
-    table = pa.Table.from_pandas(frame)
+    """A pandas frame with its index, if that has names; Arrow's stream of it would drop it silently."""
+    named = [name is not None for name in frame.index.names]
+    table = pa.Table.from_pandas(frame, preserve_index=any(named))
     return table.select([name for name in table.schema.names if not name.startswith("__index_level_")])
 
 
@@ -108,11 +113,11 @@ def _from_objects(objects: Sequence[Any], cls: type, schema: pa.Schema | None) -
     record = record_class(cls)
     writer = RecordWriter(record)
     writer.check(objects, "the rows", lambda row: f"row {row}")
-    schema = plain(record.schema()) if schema is None else schema
-    unknown = set(record.names) ^ set(schema.names)
+    wanted: pa.Schema = schema or plain(record.schema())
+    unknown = set(record.names) ^ set(wanted.names)
     if unknown:
-        raise UnknownColumnError.of(min(unknown), schema.names)
-    return _columns(schema, [writer.values(name, objects) for name in schema.names])
+        raise UnknownColumnError.of(min(unknown), wanted.names)
+    return _columns(wanted, [writer.values(name, objects) for name in wanted.names])
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:

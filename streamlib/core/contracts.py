@@ -366,6 +366,18 @@ class Counted(Protocol):
         ...
 
 
+@runtime_checkable
+class Infers(Protocol):
+    """Optional ability of a source that needs `schema=`: guess the columns, for `preview` alone."""
+
+    def inferred(self) -> tuple[Source, str | None]:
+        """The source with columns that its first rows show, and the `schema=` line to paste.
+
+        Itself and None where the columns are declared.
+        """
+        ...
+
+
 # --------------------------------------------------------------------------- sinks
 
 Delivery = Literal["staged", "write_ahead", "idempotent", "at_least_once"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from streamlib.connectors.tables import cell_texts, format_table, is_number
-from streamlib.core.contracts import Source, SourceReader
+from streamlib.core.contracts import Infers, Source, SourceReader
+from streamlib.plan.bind import ordered, rewritten
 from streamlib.plan.launch import Until
+from streamlib.plan.node import Port, Read, Write
 from streamlib.plan.stream import Handle
+from streamlib.runners.blame import blaming
 from streamlib.runners.collecting import COLLECTED, Run, Stop, only, table
 from streamlib.runners.driver import BatchSize
 from streamlib.runners.feeds import Feed, InlineFeed
@@ -71,12 +74,28 @@ class SampleWorld(LocalWorld):
 def preview(stream: Handle, n: int, until: Until) -> TablePreview:
     """The first `n` rows that come out of a stream, whose sources are read as far as needed."""
     world = SampleWorld()
+    stream, lines = _inferred(stream)
     flow = only(stream)
     stop = Stop(n, until, world.clock, READ_AT_MOST)
     run = Run(flow, "streaming", world, stop, BatchSize(FIRST_STEP, smallest=1))
     run.go(close_windows=True)
     rows = table(flow, COLLECTED, run.found[COLLECTED])
-    return TablePreview(rows.slice(0, n), tuple(_notes(run, rows.num_rows, n)))
+    return TablePreview(rows.slice(0, n), (*_notes(run, rows.num_rows, n), *lines))
+
+
+def _inferred(stream: Handle) -> tuple[Handle, list[str]]:
+    """The stream with columns for sources that lack them, and what to paste to have them always."""
+    specs: dict[int, Read | Write] = {}
+    lines = []
+    for node in ordered([stream.port.node]):
+        if isinstance(node.spec, Read) and isinstance(node.spec.source, Infers):
+            with blaming(node):
+                source, line = node.spec.source.inferred()
+            if line is not None:
+                specs[id(node)] = replace(node.spec, source=source)
+                lines.append(f"source {node.name!r} needs {line}")
+    (end,) = rewritten([stream.port.node], specs)
+    return type(stream)(Port(end, stream.port.output)), lines
 
 
 def _notes(run: Run, found: int, n: int) -> Iterator[str]:
