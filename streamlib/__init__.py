@@ -6,7 +6,21 @@ decides when to call it.
 
 from streamlib import connectors, operators, plot, windows
 from streamlib.core.errors import StreamlibError
-from streamlib.core.expressions import Expr, col, event_time, lit, udf, when
+from streamlib.core.expressions import (
+    Expr,
+    coalesce,
+    col,
+    concat_str,
+    evaluate,
+    event_time,
+    format,
+    lit,
+    max_horizontal,
+    min_horizontal,
+    struct,
+    udf,
+    when,
+)
 from streamlib.core.secrets import Secret, secret
 from streamlib.core.settings import Settings
 from streamlib.core.watermarks import bounded_disorder, monotone
@@ -32,19 +46,26 @@ __all__ = [
     "Stream",
     "StreamlibError",
     "bounded_disorder",
+    "coalesce",
     "col",
+    "concat_str",
     "connectors",
     "count",
+    "evaluate",
     "event_time",
+    "format",
     "lit",
     "max",
+    "max_horizontal",
     "mean",
     "min",
+    "min_horizontal",
     "monotone",
     "operators",
     "plot",
     "read",
     "secret",
+    "struct",
     "sum",
     "udf",
     "when",

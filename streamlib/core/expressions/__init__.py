@@ -1,7 +1,7 @@
 r"""Expressions on columns: what a user writes, and the bound form that computes batches.
 
 `col`, `lit`, `event_time` and `when` begin an expression, operators and the methods of `Expr` extend
-it, `bind` checks it against a stream and settles its types and kernels, `Bound.evaluate` computes.
+it (`spaces`), `bind` checks it against a stream and settles its types and kernels, `Bound.evaluate` computes.
 
 What they mean is as in Polars, unless said here:
 
@@ -22,14 +22,29 @@ What they mean is as in Polars, unless said here:
 | durations | know `+ - / // %` of each other, `*` and `//` of integers |
 | `cast` | is strict: no text that does not parse, no 1.5 to int64, no lost ticks; floats may round |
 | `udf` | is a Python function of the user: nulls are skipped unless it asks for them |
+| functions | are those of Polars, by their names; docs/expressions.md says where they differ |
 | `when` | takes null for false, unifies the types of branches; a branch fails only on rows that take it |
 """
 
 from streamlib.core.expressions.ast import Expr, Operand
 from streamlib.core.expressions.binding import Bound, bind
-from streamlib.core.expressions.builders import Then, When, col, event_time, lit, when
+from streamlib.core.expressions.builders import (
+    Then,
+    When,
+    coalesce,
+    col,
+    concat_str,
+    event_time,
+    format,
+    lit,
+    max_horizontal,
+    min_horizontal,
+    struct,
+    when,
+)
 from streamlib.core.expressions.functions import Function, udf
 from streamlib.core.expressions.literals import LiteralValue
+from streamlib.core.expressions.trying import evaluate
 from streamlib.core.expressions.walk import columns, output_name, uses_event_time
 
 __all__ = [
@@ -41,11 +56,18 @@ __all__ = [
     "Then",
     "When",
     "bind",
+    "coalesce",
     "col",
     "columns",
+    "concat_str",
+    "evaluate",
     "event_time",
+    "format",
     "lit",
+    "max_horizontal",
+    "min_horizontal",
     "output_name",
+    "struct",
     "udf",
     "uses_event_time",
     "when",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -11,13 +13,15 @@ import pyarrow as pa
 
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
 from streamlib.core.expressions.literals import LiteralValue, normalised
+from streamlib.core.expressions.spaces import SPACES, Spaces
+from streamlib.core.expressions.spaces.checks import span_text
 from streamlib.core.expressions.types import constructor_text
 
 Operand: TypeAlias = "Expr | LiteralValue | np.generic"
 """What stands beside an operator; whatever is not an expression is a literal, strings too."""
 
 
-class Expr:
+class Expr(Spaces["Expr"]):
     """A computation on the columns of a stream, as a value: immutable, hashable, picklable.
 
     Operators build larger expressions. `==` does too, so that two expressions are compared by
@@ -55,13 +59,16 @@ class Expr:
             remedy="did you write `and`, or `a < b < c`? Write (a < b) & (b < c)",
         )
 
-    def cast(self, dtype: pa.DataType) -> Expr:
-        """Convert strictly: a value that does not fit `dtype` is an error at run time, null stays null.
+    def cast(self, dtype: pa.DataType, *, strict: bool = True) -> Expr:
+        """Convert: a value that does not fit `dtype` is an error at run time, or null without `strict`.
 
         >>> Column("price").cast(pa.float64())
         col('price').cast(pa.float64())
         """
-        return Cast(self, dtype)
+        return Cast(self, dtype, strict)
+
+    def _applied(self, function: str, operands: tuple[Any, ...], options: dict[str, Any]) -> Expr:
+        return Method(function, tuple(map(as_expr, operands)), tuple(options.items()))
 
     def is_null(self) -> Expr:
         """True where the value is missing. NaN is not missing.
@@ -130,6 +137,12 @@ class Expr:
 
     def __rmod__(self, other: Operand) -> Expr:
         return Binary("%", as_expr(other), self)
+
+    def __pow__(self, other: Operand) -> Expr:
+        return self.pow(other)
+
+    def __rpow__(self, other: Operand) -> Expr:
+        return as_expr(other).pow(self)
 
     def __and__(self, other: Operand) -> Expr:
         return Binary("&", self, as_expr(other))
@@ -292,6 +305,7 @@ class Cast(Expr):
     tag = "cast"
     operand: Expr
     dtype: pa.DataType
+    strict: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.dtype, pa.DataType):
@@ -303,7 +317,70 @@ class Cast(Expr):
             )
 
     def __repr__(self) -> str:
-        return f"{self.operand!r}.cast({constructor_text(self.dtype)})"
+        strict = "" if self.strict else ", strict=False"
+        return f"{self.operand!r}.cast({constructor_text(self.dtype)}{strict})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Method(Expr):
+    """A function of the library: a method of expressions or of a namespace (`str.slice`), or by itself.
+
+    Operands are expressions; options are plain values, checked, with every default.
+    """
+
+    tag = "method"
+    function: str
+    operands: tuple[Expr, ...]
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def canonical(self) -> tuple[Any, ...]:
+        options = tuple((name, repr(value)) for name, value in self.options)
+        return (self.tag, self.function, *(operand.canonical() for operand in self.operands), *options)
+
+    def __repr__(self) -> str:
+        if (method := _method(self.function)) is None:
+            return (
+                f"{self.function}({', '.join([*map(argument_text, self.operands), *_named(self.options)])})"
+            )
+        arguments = [argument_text(operand) for operand in self.operands[1:]]
+        while arguments and arguments[-1] == "None":
+            arguments.pop()
+        arguments += _options_text(dict(self.options), method)
+        return f"{self.operands[0]!r}.{self.function}({', '.join(arguments)})"
+
+
+@cache
+def _method(function: str) -> inspect.Signature | None:
+    space, _, name = function.rpartition(".")
+    method = getattr(SPACES.get(space, Expr), name, None)
+    return inspect.signature(method) if callable(method) else None
+
+
+def _options_text(options: dict[str, Any], method: inspect.Signature) -> Iterator[str]:
+    """The options as they would be written; what is left at its default is left out."""
+    named = False
+    for parameter in method.parameters.values():
+        if parameter.name not in options:
+            continue
+        value = options[parameter.name]
+        if value == parameter.default and type(value) is type(parameter.default):
+            named = True
+        elif named or parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            yield f"{parameter.name}={_option_text(parameter.name, value)}"
+        else:
+            yield _option_text(parameter.name, value)
+
+
+def _named(options: tuple[tuple[str, Any], ...]) -> Iterator[str]:
+    return (f"{name}={_option_text(name, value)}" for name, value in options)
+
+
+def _option_text(name: str, value: Any) -> str:
+    if isinstance(value, pa.DataType):
+        return constructor_text(value)
+    if name in {"every", "by"} and isinstance(value, tuple):
+        return repr(span_text(value))
+    return repr(list(value)) if isinstance(value, tuple) else repr(value)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -29,6 +29,8 @@ from streamlib.core.expressions.nodes import (
     ReadEventTime,
 )
 from streamlib.core.expressions.operands import adapted, coerced, spread
+from streamlib.core.expressions.rules import RULES
+from streamlib.core.expressions.rules.compute import OnArrow, cast_or_null
 from streamlib.core.expressions.types import TEMPORAL, Family, common_type, computing_type, family, type_text
 from streamlib.core.expressions.values import Constant, Node, UserRaisedError
 
@@ -119,6 +121,8 @@ class _Binder:
                 return self._cast(expr)
             case ast.Case():
                 return self._case(expr)
+            case ast.Method():
+                return RULES[expr.function].bound(expr, [self.bind(operand) for operand in expr.operands])
             case Call():
                 return bind_call(expr, [spread(self.bind(argument)) for argument in expr.arguments])
         return self._leaf(expr)
@@ -181,6 +185,8 @@ class _Binder:
         if operand.dtype == expr.dtype:
             return operand
         _check_cast(expr, operand.dtype)
+        if not expr.strict:
+            return OnArrow(partial(cast_or_null, dtype=expr.dtype), [operand], expr.dtype)
         return Convert(operand, expr.dtype, partial(does_not_cast, expr, expr.dtype))
 
     def _case(self, expr: ast.Case) -> Node:

@@ -27,6 +27,7 @@ LOGIC = {
     "|": (np.logical_or, pc.or_kleene),
     "^": (np.logical_xor, pc.xor),
 }
+_INCOMPARABLE = frozenset({Family.LIST, Family.STRUCT, Family.OTHER})
 _WITHOUT_NUMPY = frozenset({Family.TEXT, Family.BYTES, Family.DECIMAL})
 
 
@@ -39,7 +40,7 @@ def bind_comparison(expr: Binary, left: Node, right: Node) -> Node:
     mixed_signs = target is None and kinds == (Family.INT, Family.INT)
     if target is None and not mixed_signs:
         raise no_common_type(expr, *found)
-    if Family.OTHER in kinds:
+    if _INCOMPARABLE & set(kinds):
         remedy = "map a function over the rows that compares them"
         raise unsupported(expr, "numbers, text, bytes, bools, or moments", *found, remedy=remedy)
     if mixed_signs:

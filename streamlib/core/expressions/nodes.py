@@ -37,6 +37,10 @@ class ReadColumn(Node):
             return as_arrow(column, self.dtype)
         return column
 
+    def encoded(self, batch: Batch) -> Value:
+        column = batch.columns[self._index]
+        return column if isinstance(column, pa.DictionaryArray) else self.run(batch)
+
 
 class ReadEventTime(Node):
     """The hidden vector of event times."""

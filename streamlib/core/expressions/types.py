@@ -22,6 +22,8 @@ class Family(enum.Enum):
     DATE = "date"
     TIME = "time"
     DURATION = "duration"
+    LIST = "list"
+    STRUCT = "struct"
     OTHER = "other"
 
 
@@ -42,6 +44,10 @@ _FAMILIES = (
     (pa.types.is_binary, Family.BYTES),
     (pa.types.is_large_binary, Family.BYTES),
     (pa.types.is_null, Family.NULL),
+    (pa.types.is_list, Family.LIST),
+    (pa.types.is_large_list, Family.LIST),
+    (pa.types.is_fixed_size_list, Family.LIST),
+    (pa.types.is_struct, Family.STRUCT),
 )
 _UNITS = ("s", "ms", "us", "ns")  # coarse to fine
 _SPELLING = {"double": "float64", "float": "float32", "halffloat": "float16"}

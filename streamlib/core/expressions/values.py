@@ -42,6 +42,10 @@ class Node:
         """One value per row, of `dtype`, or a constant. Raises a `StreamlibError`, or Arrow's own."""
         raise NotImplementedError
 
+    def encoded(self, batch: Batch) -> Value:
+        """As `run`, but text may come as codes of a dictionary, so that each word is worked on once."""
+        return self.run(batch)
+
 
 class Constant(Node):
     """A literal in the type that its place in the expression takes, ready for both kinds of kernels.
