@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
+from streamlib.core.segment import Segment
 from streamlib.operators.cells import Cells
-from streamlib.operators.firing import Due, Firing, MakeBlock, first_from
+from streamlib.operators.firing import Due, Firing, MakeBlock
 from streamlib.operators.grouping import DIRECT_MIN
 from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator, ordered
+from streamlib.operators.sealed import SealedRuns, ToTable, block_above, cells_above
 from streamlib.windows.contract import Grid
 
 MAX_PARTIALS = 32  # a slice's cells, or blocks: each as large as a batch's groups; beyond, they are merged
@@ -21,8 +21,9 @@ class SliceStore:
     def __init__(self, window: Grid, aggregator: PartialAggregator) -> None:
         self._window = window
         self._aggregator = aggregator
-        self._cells: list[Cells] = []
+        self._cells: list[Cells] = []  # these two since the last snapshot
         self._blocks: list[Block] = []
+        self._sealed = SealedRuns(aggregator)
 
     def add(self, found: Partial) -> None:
         """Take partials; where there are many they are merged."""
@@ -67,48 +68,45 @@ class SliceStore:
         They are made when they are called for, maybe after the slices were forgotten.
         Where only the largest of each are wanted, others may be missing.
         """
-        span = self._slice_span()
+        due = self._due()
+        span = _span(due)
         if span is None:
             return
         first = max(after + 1, self._window.windows_of(span[0]).start)
         last = min(last, self._window.windows_of(span[1]).stop - 1)
         if first > last:
             return
-        yield from Firing(self._window, self._aggregator, wanted).fire(
-            Due(self._blocks, self._cells), first, last
-        )
+        yield from Firing(self._window, self._aggregator, wanted).fire(due, first, last)
 
-    def _slice_span(self) -> tuple[int, int] | None:
-        first = [*(c.first for c in self._cells), *(int(b.numbers[0]) for b in self._blocks)]
-        last = [*(c.slices.stop - 1 for c in self._cells), *(int(b.numbers[-1]) for b in self._blocks)]
-        return (min(first), max(last)) if first else None
+    def _due(self) -> Due:
+        sealed = list(self._sealed.partials)
+        blocks = [p for p in sealed if isinstance(p, Block)]
+        cells = [p for p in sealed if isinstance(p, Cells)]
+        return Due([*blocks, *self._blocks], [*cells, *self._cells])
 
     def forget(self, slices_below: int) -> None:
         """Drop the slices with smaller numbers: all their windows have fired."""
-        left = (c.between(slices_below, c.slices.stop) for c in self._cells)
-        self._cells = [c for c in left if c is not None]
-        kept = []
-        for block in self._blocks:
-            start = first_from(block, slices_below)
-            if start == len(block):
-                continue
-            rest = block if not start else block.slice(start, len(block))
-            # a small rest must not hold the memory of a large block
-            kept.append(_copied(rest) if start > len(rest) else rest)
-        self._blocks = kept
+        cells = (cells_above(c, slices_below) for c in self._cells)
+        blocks = (block_above(b, slices_below) for b in self._blocks)
+        self._cells, self._blocks = [c for c in cells if c is not None], [b for b in blocks if b is not None]
+        self._sealed.forget(slices_below)
 
     # ------------------------------------------------------------------ state
 
-    def groups(self) -> Block | None:
-        """All groups, one for each slice and keys; None if there are none."""
-        parts = list(self._blocks)
-        parts += map(self._aggregator.block_of, self._cells)
-        return self._aggregator.merge(parts) if parts else None
+    def segments(self, to_table: ToTable) -> list[Segment]:
+        """All groups, maybe several rows of one, and some of slices that were forgotten."""
+        fresh: list[Partial] = [*self._cells, *self._blocks]
+        self._cells, self._blocks = [], []
+        return self._sealed.seal(fresh, to_table)
 
-    def restore(self, groups: Block) -> None:
-        """Become what `groups` told."""
-        self._blocks = [ordered(groups)] if len(groups) else []
+    def restore(self, groups: Block, slices_below: int) -> None:
+        """Become what `segments` told; the slices with smaller numbers were forgotten."""
+        self._blocks = [ordered(self._aggregator.merge([groups]))] if len(groups) else []
+        self.forget(slices_below)
 
 
-def _copied(block: Block) -> Block:
-    return block.renumbered(block.numbers.copy(), np.arange(len(block)))
+def _span(due: Due) -> tuple[int, int] | None:
+    blocks = [b for b in due.blocks if len(b)]
+    first = [*(c.first for c in due.cells), *(int(b.numbers[0]) for b in blocks)]
+    last = [*(c.slices.stop - 1 for c in due.cells), *(int(b.numbers[-1]) for b in blocks)]
+    return (min(first), max(last)) if first else None

@@ -18,7 +18,6 @@ from streamlib.core.changes import INSERT, Changelog, Changes
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.errors import EventTimeError
 from streamlib.core.later_batch import LaterBatch
-from streamlib.core.segment import Segment
 from streamlib.core.time import MIN_TIME, Micros, earlier, later, show_duration
 from streamlib.operators.bound_aggregate import Aggregate, keeps, order_sensitive
 from streamlib.operators.cells import Cells
@@ -263,8 +262,7 @@ class WindowAggregateOperator(Operator):
 
     def snapshot(self) -> OperatorState:
         self._flush()
-        groups = self._slices.groups()
-        segments = [] if groups is None else [Segment.of(self._tables.table(groups))]
+        segments = self._slices.segments(self._tables.table)
         values, counters = {"watermark": self._watermark}, {"late_rows": self._late_rows}
         return OperatorState({"slices": segments}, values, counters)
 
@@ -273,7 +271,8 @@ class WindowAggregateOperator(Operator):
         self._late_rows = state.counters["late_rows"]
         groups = state.table("slices")
         if groups is not None:
-            self._slices.restore(self._tables.block(groups))
+            over = self._grid.last_over(earlier(self._watermark, self.delay))
+            self._slices.restore(self._tables.block(groups), self._grid.first_open_slice(over))
 
 
 class UpdatingWindowAggregate(WindowAggregateOperator):

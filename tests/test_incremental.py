@@ -1,0 +1,218 @@
+"""Incremental snapshots: what is told once is named again, and any snapshot gives the same results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import streamlib as sl
+from streamlib import windows
+from streamlib.core.batch import Batch
+from streamlib.core.contracts import Operator, OperatorState, StreamType
+from streamlib.core.segment import Segment
+from streamlib.core.time import MAX_TIME
+from streamlib.operators import sealed
+from streamlib.operators.window_aggregate import WindowAggregate
+from streamlib.runtime.rescale import merged_states, split_states
+from streamlib.windows.contract import WindowAssigner
+
+KEYED = StreamType(pa.schema({"at": pa.int64(), "key": pa.int64(), "value": pa.int64()}), True, ("key",))
+AGGREGATES = (("n", sl.count()), ("total", sl.sum("value")), ("top", sl.max("value")))
+APART = 10**12  # keys that far from each other are not addressed but hashed
+Row = tuple[int, int, int]
+
+
+def batch(rows: list[Row]) -> Batch:
+    columns = [np.array(column, np.int64) for column in zip(*rows, strict=True)]
+    return Batch(KEYED.schema, columns, len(rows), columns[0])
+
+
+def results(outputs: Any) -> list[Any]:
+    return [row for _, b in outputs for row in (b.to_arrow().to_pylist())]
+
+
+def stored(state: OperatorState) -> OperatorState:
+    """What a checkpoint makes of a snapshot."""
+    for segments in state.tables.values():
+        for segment in segments:
+            table = segment.table()
+            segment.moved(lambda table=table: table)
+    return state
+
+
+def table_of(rows: list[Any]) -> list[Any]:
+    return sorted(rows, key=repr)
+
+
+WINDOWS = [windows.tumbling(10), windows.sliding(12, every=4), windows.tumbling(1000)]
+FACTORS = {"cells": [1], "hashed": [APART], "both": [1, APART]}
+
+
+def spec_of(window: WindowAssigner, lateness: int = 0, final: bool = False) -> WindowAggregate:
+    return WindowAggregate(window, AGGREGATES, lateness, final)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[tuple[str, Any]]:
+    """Batches, watermarks, snapshots, and returns to one of the snapshots before."""
+    steps: list[tuple[str, Any]] = []
+    row = st.tuples(st.integers(0, 40), st.integers(0, 4), st.integers(-9, 9))
+    for _ in range(draw(st.integers(1, 25))):
+        kind = draw(st.sampled_from(["rows", "rows", "snapshot", "time", "restore"]))
+        rows = st.tuples(st.lists(row, min_size=1, max_size=6), st.sampled_from([1, APART]))
+        value = {"rows": rows, "time": st.integers(0, 60), "restore": st.integers(0, 30)}
+        steps.append((kind, draw(value.get(kind, st.none()))))
+    return steps
+
+
+def keyed(rows: list[Row], factor: int) -> list[Row]:
+    return [(at, key * factor, value) for at, key, value in rows]
+
+
+class Machine:
+    """An operator, its time, and what came of it."""
+
+    def __init__(self, spec: WindowAggregate) -> None:
+        self.spec = spec
+        self.operator = spec.build([KEYED])
+        self.outputs: list[Any] = []
+
+    def apply(self, kind: str, value: Any) -> None:
+        if kind == "rows":
+            self.outputs += results(self.operator.on_batch(batch(keyed(*value)), 0))
+        elif kind == "time":
+            self.outputs += results(self.operator.on_watermark(value))
+
+    def restored(self, states: list[OperatorState]) -> None:
+        (state,) = states
+        self.operator = self.spec.build([KEYED])
+        self.operator.restore(state)
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """Compact early, so that little data meets all of it."""
+    monkeypatch.setattr(sealed, "MANY_RUNS", 4)
+    monkeypatch.setattr(sealed, "FEW_GROUPS", 3)
+
+
+@pytest.mark.parametrize("lateness", [0, 7])
+@pytest.mark.parametrize("window", WINDOWS, ids=repr)
+@settings(max_examples=30)
+@given(history=histories())
+def test_any_snapshot_goes_on_to_the_undisturbed_result(window, lateness, history):
+    """Snapshots share segments; from each one the same steps again give the same rows."""
+    done: list[tuple[str, Any]] = []
+    spec = spec_of(window, lateness)
+    machine = Machine(spec)
+    saved: list[tuple[OperatorState, list[Any], list[Any]]] = []
+    latest = -1
+    for kind, value in history:
+        if kind == "snapshot":
+            saved.append((stored(machine.operator.snapshot()), list(done), list(machine.outputs)))
+        elif kind == "restore" and saved:
+            state, before, outputs = saved[value % len(saved)]
+            machine.operator = spec.build([KEYED])
+            machine.operator.restore(state)
+            done, machine.outputs = list(before), list(outputs)
+            latest = max([v for k, v in done if k == "time"], default=-1)
+        elif kind in ("rows", "time"):
+            if kind == "time":
+                if value <= latest:
+                    continue
+                latest = value
+            done.append((kind, value))
+            machine.apply(kind, value)
+    machine.apply("time", MAX_TIME)
+    undisturbed = Machine(spec)
+    for kind, value in [*done, ("time", MAX_TIME)]:
+        undisturbed.apply(kind, value)
+    assert table_of(machine.outputs) == table_of(undisturbed.outputs)
+
+
+def told(operator: Operator) -> list[Segment]:
+    return list(stored(operator.snapshot()).tables["slices"])
+
+
+@pytest.mark.parametrize("factors", FACTORS.values(), ids=FACTORS)
+def test_what_a_snapshot_told_is_named_again_while_its_windows_are_open(factors):
+    operator = spec_of(windows.sliding(40, every=10)).build([KEYED])
+
+    def feed(at: int) -> None:
+        for factor in factors:
+            list(operator.on_batch(batch([(at, key * factor, 1) for key in range(50)]), 0))
+
+    feed(5)
+    first = told(operator)
+    assert told(operator) == first  # nothing came
+    feed(45)
+    second = told(operator)
+    assert second[:-1] == first
+    assert second[-1].table().num_rows == len(factors) * 50 - (len(factors) - 1)  # only what is new
+    list(operator.on_watermark(50))  # the window that ends there was the last one with the first rows
+    assert told(operator) == second[1:]
+
+
+@pytest.mark.parametrize("factors", FACTORS.values(), ids=FACTORS)
+def test_the_files_of_a_window_that_stays_open_are_few_and_not_much_more_than_its_groups(factors):
+    """Every snapshot tells the same few groups again."""
+    operator = spec_of(windows.tumbling(1000)).build([KEYED])
+    for i in range(100):
+        for factor in factors:
+            list(operator.on_batch(batch([(i, key * factor, 1) for key in range(10)]), 0))
+        segments = told(operator)
+        assert len(segments) <= 4
+        assert sum(s.table().num_rows for s in segments) <= 4 * 10 * len(factors)
+
+
+def test_windows_that_stay_open_bound_the_files_where_no_group_comes_again():
+    operator = spec_of(windows.tumbling(1000)).build([KEYED])
+    written, before = 0, set[Segment]()
+    for i in range(200):
+        list(operator.on_batch(batch([(i, i, 1)]), 0))
+        segments = set(told(operator))
+        assert len(segments) <= sealed.MANY_RUNS + 1
+        written += sum(s.table().num_rows for s in segments - before)
+        before = segments
+    assert written < 200 * 8  # a group is written a logarithm of times
+
+
+def test_a_snapshot_leaves_merging_to_whoever_writes_it():
+    operator = spec_of(windows.tumbling(1000)).build([KEYED])
+    for i in range(5):
+        list(operator.on_batch(batch([(i, 1, 1), (i, APART, 1)]), 0))
+    state = operator.snapshot()
+    list(operator.on_batch(batch([(6, 1, 5)]), 0))  # while it is not written yet
+    list(operator.on_watermark(1000))
+    (segment,) = state.tables["slices"]
+    assert sorted(segment.table().select(["key.key", "rows"]).to_pylist(), key=repr) == [
+        {"key.key": 1, "rows": 5},
+        {"key.key": APART, "rows": 5},
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_segments_are_shared_out_to_any_number_of_workers(workers):
+    spec = spec_of(windows.sliding(12, every=4))
+    operator = spec.build([KEYED])
+    rows = [(at, key, at) for at in range(20) for key in range(40)]
+    for start in range(0, len(rows), 90):
+        list(operator.on_batch(batch(rows[start : start + 90]), 0))
+        state = stored(operator.snapshot())
+    expected = results(operator.on_watermark(MAX_TIME))
+    parts = split_states({"op": state}, workers)
+    found, again = [], []
+    for part in parts:
+        owner = spec.build([KEYED])
+        owner.restore(part["op"])
+        again.append({"op": stored(owner.snapshot())})
+        found += results(owner.on_watermark(MAX_TIME))
+    assert table_of(found) == table_of(expected)
+    one = spec.build([KEYED])
+    one.restore(merged_states(again)["op"])
+    assert table_of(results(one.on_watermark(MAX_TIME))) == table_of(expected)
