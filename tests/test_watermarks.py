@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import streamlib as sl
 from streamlib import windows
 from streamlib.connectors import memory
+from streamlib.core.batch import TimeBlocks
 from streamlib.core.contracts import Chunk, Operator, OperatorSpec
 from streamlib.core.errors import DefinitionError, EventTimeError
 from streamlib.core.time import MAX_TIME, MIN_TIME, to_micros
@@ -253,7 +254,7 @@ def test_rows_behind_are_found_and_their_running_watermark_is_that_of_one_row_at
     for time in times:
         expected.append(one_by_one.partitions["p"].watermark)
         one_by_one.observe("p", time, 0.0)
-    rows, running = marks.suspects("p", np.array(times), floor)
+    rows, running = marks.suspects("p", TimeBlocks.of(np.array(times)), floor)
     assert running.tolist() == [expected[row] for row in rows]
     assert rows.tolist() == sorted(set(rows.tolist()))
     behind = {i for i, time in enumerate(times) if time < max(floor, expected[i])}

@@ -8,6 +8,7 @@ kernel on 100 rows).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,8 @@ import pyarrow as pa
 from streamlib.core.changes import CHANGE_COLUMN, Changes, kept
 from streamlib.core.lazy_columns import LazyColumns
 from streamlib.core.time import Micros
+
+TIME_BLOCK = 128  # rows: numpy reduces so many in little more than a call's time; they span little time
 
 Column: TypeAlias = pa.Array | npt.NDArray[Any]
 """One column of a batch; numpy columns hold no nulls."""
@@ -65,6 +68,25 @@ def numpy_type(dtype: pa.DataType) -> np.dtype[Any]:
     return np.dtype({"float": "float32", "double": "float64"}.get(str(dtype), str(dtype)))
 
 
+@dataclass(frozen=True)
+class TimeBlocks:
+    """Event times as rows of `TIME_BLOCK`, the last one filled up, and the extremes of each row."""
+
+    times: Micros
+    least: Micros
+    largest: Micros
+    count: int
+    """How many times there are, without what fills the last block up."""
+
+    @classmethod
+    def of(cls, times: Micros) -> TimeBlocks:
+        """The blocks of some times, at least one."""
+        missing = -len(times) % TIME_BLOCK
+        filled = np.append(times, np.full(missing, times[-1])) if missing else times
+        blocks = filled.reshape(-1, TIME_BLOCK)
+        return cls(blocks, blocks.min(axis=1), blocks.max(axis=1), len(times))
+
+
 class Batch:
     """Rows of a stream: `schema`, `columns`, and the hidden vectors beside them.
 
@@ -73,7 +95,7 @@ class Batch:
     every method returns a new one that shares buffers.
     """
 
-    __slots__ = ("_time_bounds", "changes", "columns", "event_time", "num_rows", "schema")
+    __slots__ = ("_time_blocks", "_time_bounds", "changes", "columns", "event_time", "num_rows", "schema")
 
     def __init__(
         self,
@@ -89,6 +111,7 @@ class Batch:
         self.event_time = event_time
         self.changes = changes
         self._time_bounds: tuple[int, int] | None = None
+        self._time_blocks: TimeBlocks | None = None
 
     @classmethod
     def from_arrow(
@@ -102,8 +125,20 @@ class Batch:
         """The least and the largest event time of rows that have one; there must be rows."""
         if self._time_bounds is None:
             assert self.event_time is not None
-            self._time_bounds = int(self.event_time.min()), int(self.event_time.max())
+            if self.num_rows < TIME_BLOCK**2:
+                self._time_bounds = int(self.event_time.min()), int(self.event_time.max())
+            else:  # admission asks for the blocks as well, unless all rows come in order
+                blocks = self.time_blocks
+                self._time_bounds = int(blocks.least.min()), int(blocks.largest.max())
         return self._time_bounds
+
+    @property
+    def time_blocks(self) -> TimeBlocks:
+        """The event times in blocks; there must be rows, and all have one."""
+        if self._time_blocks is None:
+            assert self.event_time is not None
+            self._time_blocks = TimeBlocks.of(self.event_time)
+        return self._time_blocks
 
     def to_arrow(self) -> pa.RecordBatch:
         """The user's columns as an Arrow record batch."""

@@ -29,7 +29,7 @@ class LaterBatch(Batch):
         # the slots of `_MADE` stay empty, so that `__getattr__` is asked for them
         self.schema = schema
         self.changes = None
-        self._time_bounds = None
+        self._time_bounds = self._time_blocks = None
         self._make: Callable[[], Batch] | None = make
         self._lock = threading.Lock()  # two sinks may look at once
         self.on_error: Callable[[Exception], None] | None = None

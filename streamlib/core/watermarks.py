@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from streamlib.core.batch import TIME_BLOCK, TimeBlocks
 from streamlib.core.errors import DefinitionError
 from streamlib.core.time import (
     MAX_TIME,
@@ -30,8 +31,6 @@ WhenQuiet = Literal["hold", "advance"]
 
 LAST_TIME = MAX_TIME - 1
 """The highest watermark that rows cause: `MAX_TIME` says that none follows, and closes everything."""
-
-_BLOCK = 64  # rows: numpy reduces so many in the time of a call, and they span little time
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ class SourceWatermarks:
         self.output = MIN_TIME
         self._quiet_since: float | None = None
 
-    def suspects(self, partition: str, times: Micros, floor: int) -> tuple[npt.NDArray[np.intp], Micros]:
+    def suspects(self, partition: str, blocks: TimeBlocks, floor: int) -> tuple[npt.NDArray[np.intp], Micros]:
         """Rows that may be behind their running watermark, or behind `floor`; all others are not.
 
         The running watermark is the partition's own just before a row; it is told for each of these
@@ -130,16 +129,15 @@ class SourceWatermarks:
         a seventh of following the watermark from row to row.
         """
         before = self.partitions[partition].watermark
-        blocks = _in_blocks(times)
-        largest = np.maximum.accumulate(blocks.max(axis=1))
+        largest = np.maximum.accumulate(blocks.largest)
         reached = np.maximum(self._held_back(largest, before), floor)
-        found = np.flatnonzero(blocks.min(axis=1) < reached)
-        running = np.empty((len(found), _BLOCK), np.int64)
+        found = np.flatnonzero(blocks.least < reached)
+        running = np.empty((len(found), TIME_BLOCK), np.int64)
         running[:, 0] = np.where(found > 0, largest.take(found - 1), MIN_TIME)
-        running[:, 1:] = blocks[found, :-1]
+        running[:, 1:] = blocks.times[found, :-1]
         np.maximum.accumulate(running, axis=1, out=running)
-        rows = (found[:, None] * _BLOCK + np.arange(_BLOCK)).ravel()
-        count = int(np.searchsorted(rows, len(times)))  # without the padding of the last block
+        rows = (found[:, None] * TIME_BLOCK + np.arange(TIME_BLOCK)).ravel()
+        count = int(np.searchsorted(rows, blocks.count))  # without the padding of the last block
         return rows[:count], self._held_back(running.ravel()[:count], before)
 
     def _held_back(self, largest: Micros, before: int) -> Micros:
@@ -227,10 +225,3 @@ class SourceWatermarks:
         for name, (watermark, activity, catching_up) in partitions.items():
             if name in self.partitions:
                 self.partitions[name] = PartitionWatermark(watermark, Activity(activity), catching_up, now)
-
-
-def _in_blocks(times: Micros) -> Micros:
-    """The times (at least one) as rows of `_BLOCK`; the last one is filled up with its last time."""
-    missing = -len(times) % _BLOCK
-    filled = np.append(times, np.full(missing, times[-1])) if missing else times
-    return filled.reshape(-1, _BLOCK)

@@ -191,6 +191,21 @@ class BoundBuiltin(BoundAggregate):
         sums = self._sums(found, count)
         return [*sums, valid] if self.aggregate.kind == "mean" else sums
 
+    def each(self, batch: Batch, rows: Vector) -> list[Column]:
+        values = None if self._bound is None else as_numpy(self._bound.evaluate(batch))
+        first = self._columns[0]
+        if values is None or self.aggregate.kind == "count" or _NOT_FINITE[0] in self._columns:
+            return super().each(batch, rows)
+        if not first.vector or values.dtype == np.uint64:  # which a sum has to check
+            return super().each(batch, rows)
+        state = _plain(values).astype(numpy_type(first.dtype), copy=False)
+        if self.aggregate.kind in ("min", "max"):
+            return [state, rows]
+        if state.dtype.kind == "f":
+            state = state + 0.0  # as a sum of -0.0 is
+        sums: list[Column] = [state, state] if ESTIMATE in self._columns else [state]
+        return [*sums, rows] if self.aggregate.kind == "mean" else sums
+
     def _sums(self, found: Values, count: int) -> list[Column]:
         if _NOT_FINITE[0] in self._columns:
             return self._finite_sums(found, count)

@@ -68,6 +68,10 @@ class BoundAggregate(ABC):
         `codes` holds the group of each row, `rows` how many rows each group has (maybe 0).
         """
 
+    def each(self, batch: Batch, rows: Vector) -> list[Column]:
+        """As `partial`, for a group of every row; `rows` holds ones."""
+        return self.partial(batch, np.arange(batch.num_rows), batch.num_rows, rows)
+
     @abstractmethod
     def merge(self, states: Sequence[Column], codes: Codes, count: int) -> list[Column]:
         """States of `count` groups from others: `codes` holds the group into which each is merged."""

@@ -61,6 +61,25 @@ class Cells:
         states = each_once(self.states, lambda s: s[cut].copy() if few else s[cut])
         return Cells(self.first + begin, self.low, self.width, states)
 
+    def trimmed(self) -> Cells:
+        """Without the keys below and above those that have rows, as views."""
+        shape = (self.span, self.width)
+        used = np.flatnonzero(self.states[0].reshape(shape).any(axis=0))
+        if not len(used) or len(used) == self.width:
+            return self
+        low, high = int(used[0]), int(used[-1]) + 1
+        states = each_once(self.states, lambda s: s.reshape(shape)[:, low:high].ravel())
+        return Cells(self.first, self.low + low, high - low, states)
+
+    def cover(self, others: Cells) -> bool:
+        """Whether there is a cell for each of the others."""
+        return (
+            self.first <= others.first
+            and others.slices.stop <= self.slices.stop
+            and self.low <= others.low
+            and others.low + others.width <= self.low + self.width
+        )
+
 
 Placing = Callable[[Cells], Iterator[tuple[slice, slice]]]
 """Which rows of a rectangle get which slices of some cells, one pair after another."""
@@ -96,6 +115,24 @@ class CellMerger:
             return parts[0]
         slices = range(min(p.first for p in parts), max(p.slices.stop for p in parts))
         return self._together(parts, slices)
+
+    def taken_in(self, cells: Cells, small: Cells) -> Cells:
+        """`cells`, which cover those of `small`, with what these hold. Changes the vectors of `cells`."""
+        start, low = small.first - cells.first, small.low - cells.low
+        place = (slice(start, start + small.span), slice(low, low + small.width))
+        fields, parts = self._columns, [cells.states, small.states]
+        same = [same_as(fields, i, parts) for i in range(len(fields))]
+        states: list[Vector] = []
+        for i, column in enumerate(fields):  # no vector is changed before all that must differ were copied
+            apart = same[i] == i and any(cells.states[i] is cells.states[j] for j in range(i))
+            dtype = numpy_type(column.dtype)
+            states.append(states[same[i]] if same[i] < i else cells.states[i].astype(dtype, copy=apart))
+        with np.errstate(all="ignore"):  # as in `StateColumn.scatter`
+            for i, column in enumerate(fields):
+                if same[i] == i:
+                    some = states[i].reshape(cells.span, cells.width)[place]
+                    column.ufunc()(some, small.states[i].reshape(small.span, small.width), out=some)
+        return Cells(cells.first, cells.low, cells.width, tuple(states))
 
     def in_windows(self, parts: Sequence[Cells], windows: range, window: Grid) -> Cells | None:
         """The windows `windows` (neighbours), each the merge of its slices; None as in `merged`.

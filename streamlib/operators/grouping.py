@@ -56,11 +56,18 @@ class KeyGrid:
 
     def codes(self, key: npt.NDArray[Any], slices: Codes) -> Codes:
         """The cell of every row."""
-        codes = key.astype(np.int64)  # a copy, on which the rest is done in place
-        codes -= self.low
-        if self.span > 1:
-            codes += (slices - self.first) * self.width
+        if self.span == 1:
+            return np.subtract(key, self.low, dtype=np.int64)
+        codes = slices * self.width  # what wraps here wraps back
+        codes += key
+        codes -= (self.first * self.width + self.low + 2**63) % 2**64 - 2**63
         return codes
+
+    def covering(self, first: int, span: int, low: int, width: int) -> KeyGrid:
+        """The grid that has these cells as well."""
+        start, least = min(self.first, first), min(self.low, low)
+        stop, most = max(self.first + self.span, first + span), max(self.low + self.width, low + width)
+        return KeyGrid(start, stop - start, least, most - least)
 
 
 def stable_order(numbers: Codes) -> npt.NDArray[np.intp] | None:

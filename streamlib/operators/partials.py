@@ -115,8 +115,17 @@ class PartialAggregator:
 
     # ------------------------------------------------------------------ rows to partials
 
-    def build(self, batch: Batch, keys: Sequence[Column], slices: Micros, grouped: bool = True) -> Partial:
+    def build(
+        self,
+        batch: Batch,
+        keys: Sequence[Column],
+        slices: Micros,
+        grouped: bool = True,
+        beside: Cells | None = None,
+    ) -> Partial:
         """The partials of the rows of a batch; rows that left the table of a changelog are taken back.
+
+        Cells cover those `beside` where that takes few more, so that these can be taken in.
 
         This is where the kernel for a batch is chosen:
 
@@ -132,6 +141,9 @@ class PartialAggregator:
         key = self._whole_numbers(keys[0]) if self._cells is not None else None
         if key is not None:
             grid = KeyGrid.of(key, slices)
+            if beside is not None:
+                both = grid.covering(beside.first, beside.span, beside.low, beside.width)
+                grid = both if both.cells <= 2 * grid.cells else grid
             if grid.cells <= DIRECT_FACTOR * batch.num_rows:
                 states = self._states(batch, grid.codes(key, slices), grid.cells)
                 return Cells(grid.first, grid.low, grid.width, tuple(states))
@@ -148,14 +160,14 @@ class PartialAggregator:
     def _build_rows(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> Block:
         """Every row as a group of its own."""
         order = stable_order(slices)
-        places = np.arange(batch.num_rows)
+        if order is not None:
+            batch, slices = batch.take(order), slices.take(order)
+            keys = [take_rows(key, order) for key in keys]
         rows = np.ones(batch.num_rows, np.int64)
-        if order is None:
-            return Block(slices, tuple(keys), tuple(self._states(batch, places, batch.num_rows, rows)))
-        codes = np.empty(batch.num_rows, np.int64)
-        codes[order] = places
-        found = tuple(take_rows(key, order) for key in keys)
-        return Block(slices.take(order), found, tuple(self._states(batch, codes, batch.num_rows, rows)))
+        states: list[Column] = [rows]
+        for aggregate in self.aggregates:
+            states += aggregate.each(batch, rows)
+        return Block(slices, tuple(keys), tuple(states))
 
     def _build_block(self, batch: Batch, keys: Sequence[Column], slices: Micros) -> Block:
         groups = group_rows([slices, *keys], batch.num_rows)
@@ -211,6 +223,11 @@ class PartialAggregator:
         """The cells of several partials together; None if they lie too far apart for cells."""
         assert self._cells is not None
         return self._cells.merged(parts)
+
+    def taken_in(self, cells: Cells, small: Cells) -> Cells:
+        """`cells`, which cover those of `small`, with what these hold. Changes the vectors of `cells`."""
+        assert self._cells is not None
+        return self._cells.taken_in(cells, small)
 
     def cells_in_windows(self, parts: Sequence[Cells], windows: range, window: Grid) -> Cells | None:
         """Cells numbered by windows, each with what its slices hold; None if they lie too far apart."""

@@ -30,9 +30,20 @@ class SliceStore:
         if isinstance(found, Block):
             self._add_block(found)
             return
+        small = self.beside(len(found))
+        if small is not None and found.cover(small):
+            self._cells[-1] = self._aggregator.taken_in(found, small)
+            return
         self._cells.append(found)
         if len(self._cells) % MAX_PARTIALS == 0:
             self._merge_newest_cells()
+
+    def beside(self, size: int) -> Cells | None:
+        """The newest cells, if so few that a batch with `size` of them, or rows, better takes them in."""
+        if not self._cells or 2 * len(self._cells[-1]) > size:
+            return None
+        self._cells[-1] = self._cells[-1].trimmed()
+        return self._cells[-1]
 
     def _merge_newest_cells(self) -> None:
         """Of slices that lie near each other: what lies too far apart would only waste empty cells."""

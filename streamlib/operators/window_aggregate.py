@@ -176,7 +176,10 @@ class WindowAggregateOperator(Operator):
         assert batch.event_time is not None
         if not batch.num_rows:
             return None, []
-        placed = self._grid.place(batch.event_time, earlier(self._watermark, self._lateness))
+        closed = earlier(self._watermark, self._lateness)
+        if batch.time_bounds[0] >= closed:
+            closed = MIN_TIME  # nothing can be late
+        placed = self._grid.place(batch.event_time, closed)
         late = self._late_outputs(batch, placed)
         if not len(placed.slices):
             return None, late
@@ -184,7 +187,8 @@ class WindowAggregateOperator(Operator):
         keys = [rows.column(key) for key in self._stream.keys]
         if placed.starts is not None:
             keys.append(placed.starts)
-        return self._aggregator.build(rows, keys, placed.slices, grouped), late
+        beside = None if grouped else self._slices.beside(rows.num_rows)
+        return self._aggregator.build(rows, keys, placed.slices, grouped, beside), late
 
     def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> Mapping[int, Partial]:
         """See `Combines`."""

@@ -37,7 +37,7 @@ def admit(
     if least >= max(own, watermarks.caused_by(largest)):
         return len(times)  # no row is behind any watermark that these rows can cause
     stands = watermarks.output
-    rows, running = watermarks.suspects(partition, times, MIN_TIME if aligned else stands)
+    rows, running = watermarks.suspects(partition, batch.time_blocks, MIN_TIME if aligned else stands)
     if aligned:
         stands = min(stands, engine.judged_at(source))
     else:

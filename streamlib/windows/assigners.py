@@ -155,7 +155,7 @@ class SlidingWindow(WindowAssigner):
     def place(self, times: Micros, closed: int) -> Placement:
         """See `Grid`. A row goes into its one slice if its last window is still open."""
         slices = self.slices(times)
-        behind = int(times.min()) < closed
+        behind = closed > MIN_TIME and int(times.min()) < closed
         if not behind and self.slide <= self.size:
             return Placement(None, slices)
         last = self.last_windows_of(slices)
