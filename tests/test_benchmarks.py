@@ -86,6 +86,11 @@ def test_workers_end_with_one_json_object(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_import_time_ends_with_one_json_object(tmp_path):
+    found = last_line(run("import_time.py", "--rounds", "1", "--json", folder=tmp_path))
+    assert list(found) == ["seconds", "goal", "rounds"]
+
+
 def test_bids_come_from_the_seed_alone():
     assert make_bids(5_000, seed=3).equals(make_bids(5_000, seed=3))
     assert not make_bids(5_000, seed=3).equals(make_bids(5_000, seed=4))

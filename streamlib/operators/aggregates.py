@@ -192,17 +192,19 @@ class BoundBuiltin(BoundAggregate):
         return [*sums, valid] if self.aggregate.kind == "mean" else sums
 
     def each(self, batch: Batch, rows: Vector) -> list[Column]:
-        values = None if self._bound is None else as_numpy(self._bound.evaluate(batch))
         first = self._columns[0]
-        if values is None or self.aggregate.kind == "count" or _NOT_FINITE[0] in self._columns:
+        if self._bound is None or self.aggregate.kind == "count" or _NOT_FINITE[0] in self._columns:
             return super().each(batch, rows)
-        if not first.vector or values.dtype == np.uint64:  # which a sum has to check
+        found = values_of(self._bound.evaluate(batch), rows)
+        if not (first.vector and found.complete and isinstance(found.values, np.ndarray)):
             return super().each(batch, rows)
-        state = _plain(values).astype(numpy_type(first.dtype), copy=False)
-        if self.aggregate.kind in ("min", "max"):
+        if found.values.dtype == np.uint64 and first.merge == "sum":  # which may not fit
+            return super().each(batch, rows)
+        state = found.values.astype(numpy_type(first.dtype), copy=False)
+        if first.merge != "sum":
             return [state, rows]
         if state.dtype.kind == "f":
-            state = state + 0.0  # as a sum of -0.0 is
+            state = state + 0.0  # a sum of -0.0 is 0.0
         sums: list[Column] = [state, state] if ESTIMATE in self._columns else [state]
         return [*sums, rows] if self.aggregate.kind == "mean" else sums
 
