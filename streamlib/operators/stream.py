@@ -108,6 +108,18 @@ class Stream(Handle):
         """See `operators.reduce`."""
         return op.reduce(function, ttl=ttl, name=name)(self)
 
+    def sample(self, fraction: float, *, by: str | tuple[str, ...] = (), seed: int = 0) -> Self:
+        """See `operators.sample`."""
+        return op.sample(fraction, by=by, seed=seed)(self)
+
+    def distinct(self, *columns: str, within: Duration, name: str | None = None) -> Self:
+        """See `operators.distinct`."""
+        return op.distinct(*columns, within=within, name=name)(self)
+
+    def throttle(self, most: int, *, per: Duration, name: str | None = None) -> Self:
+        """See `operators.throttle`."""
+        return op.throttle(most, per=per, name=name)(self)
+
     def key_by(self, *columns: str) -> Self:
         """See `operators.key_by`."""
         return op.key_by(*columns)(self)

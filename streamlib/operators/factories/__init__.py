@@ -8,6 +8,7 @@ composition of transforms, for example by `toolz.compose_left`.
 from streamlib.operators.factories.columns import drop, explode, filter, rename, select, split, with_columns
 from streamlib.operators.factories.common import SchemaSpec, Transform
 from streamlib.operators.factories.functions import flat_map, map, map_batches
+from streamlib.operators.factories.limiting import distinct, sample, throttle
 from streamlib.operators.factories.stateful import fold, reduce, stateful_map
 from streamlib.operators.factories.streams import key_by, to_changelog, union
 from streamlib.operators.factories.windowing import WindowedStream, aggregate, top, window
@@ -17,6 +18,7 @@ __all__ = [
     "Transform",
     "WindowedStream",
     "aggregate",
+    "distinct",
     "drop",
     "explode",
     "filter",
@@ -27,9 +29,11 @@ __all__ = [
     "map_batches",
     "reduce",
     "rename",
+    "sample",
     "select",
     "split",
     "stateful_map",
+    "throttle",
     "to_changelog",
     "top",
     "union",
