@@ -21,6 +21,7 @@ from streamlib.core.expressions import (
     udf,
     when,
 )
+from streamlib.core.policies import dead_letter, retry
 from streamlib.core.secrets import Secret, secret
 from streamlib.core.settings import Settings
 from streamlib.core.watermarks import bounded_disorder, monotone
@@ -51,6 +52,7 @@ __all__ = [
     "concat_str",
     "connectors",
     "count",
+    "dead_letter",
     "evaluate",
     "event_time",
     "format",
@@ -64,6 +66,7 @@ __all__ = [
     "operators",
     "plot",
     "read",
+    "retry",
     "secret",
     "struct",
     "sum",

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from streamlib.core.changes import Changelog
 from streamlib.core.errors import EventTimeError, TypeMismatchError, UnknownColumnError
 from streamlib.core.segment import Segment, rows_of
 from streamlib.core.time import MAX_TIME, earlier
+
+T = TypeVar("T")
 
 Json = Any
 """A value that JSON can hold: what positions, pending commits and small state are made of."""
@@ -201,6 +203,32 @@ class Combines(Protocol):
         ...
 
 
+class Rescue(Protocol):
+    """What an operator that isolates is handed: the user's error policy, for one batch."""
+
+    def retried(self, error: Exception, call: Callable[[], T]) -> T:
+        """The result of `call`, which raised `error`, if the policy tries it again; else raises."""
+        ...
+
+    def lost(self, row: int, error: Exception) -> None:
+        """Row `row` of the batch is left out: counted, or a dead letter. Raises if the policy is to fail."""
+        ...
+
+
+@runtime_checkable
+class Isolates(Protocol):
+    """Optional ability of an operator: it finds the rows that fail, and goes on with the others.
+
+    Without it a batch that failed is cut into halves, and the halves again, so that a function is called
+    more than once for a row. An operator with state needs it (and `isolates` in its description) for
+    any policy but `fail`; a row that is lost must leave no trace in the state.
+    """
+
+    def on_batch_isolating(self, batch: Batch, port: int, rescue: Rescue) -> Iterable[Output]:
+        """As `on_batch`, which is then never called; tells `rescue` of every row that failed, in order."""
+        ...
+
+
 class OperatorSpec(Value, ABC):
     """The frozen description of an operator; subclasses are `dataclass(frozen=True, eq=False)`.
 
@@ -224,6 +252,9 @@ class OperatorSpec(Value, ABC):
 
     per_record: ClassVar[bool] = False
     """Whether it calls Python for every row, expressions aside: several workers then are processes."""
+
+    isolates: ClassVar[bool] = False
+    """Whether an operator with state `Isolates` the rows that fail, so that `on_error=` may be given."""
 
     takes_codes: ClassVar[bool] = False
     """Whether text columns may come with dictionaries where the schema says plain values.

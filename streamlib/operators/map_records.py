@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 
 from streamlib.core.batch import Batch
 from streamlib.core.canonical import function_id
-from streamlib.core.contracts import Operator, Output, StreamType
+from streamlib.core.contracts import Operator, Output, Rescue, StreamType
 from streamlib.core.errors import DefinitionError, StreamlibError, shown
 from streamlib.core.hints import MISSING, function_hints, is_record_class
+from streamlib.core.isolation import isolated
 from streamlib.core.where import caller
 from streamlib.operators.identity import check_identity, left_alone
 from streamlib.operators.record_functions import (
@@ -50,12 +54,17 @@ def map_spec(function: Callable[[Any], Any], schema: pa.Schema | None) -> Map:
         raise error.at("map", caller()) from error.__cause__
 
 
+def _lost(rescue: Rescue, numbers: Sequence[int], index: int, error: Exception) -> None:
+    rescue.lost(numbers[index], error)
+
+
 class _Map(Operator):
     def __init__(self, spec: Map, read: Read, identity: tuple[str, ...]) -> None:
         self._function = spec.function
         self._schema = spec.schema
         self._read = read
-        self._results = ResultWriter(spec.function, spec.gives, spec.schema)
+        self._writer = partial(ResultWriter, spec.function, spec.gives, spec.schema)
+        self._results = self._writer()
         self._identity = identity
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
@@ -64,6 +73,69 @@ class _Map(Operator):
         found = batch.replaced(self._schema, self._results.take())
         check_identity(batch, found, self._identity, None, function_id(self._function))
         return ((0, found),)
+
+    def on_batch_isolating(self, batch: Batch, port: int, rescue: Rescue) -> Iterable[Output]:
+        """See `Isolates`: no record is given to the function twice, unless the policy tries it again."""
+        numbers: list[int] = []
+        records: list[Any] = []
+        mapped: list[Any] = []
+        for first, rows in in_pieces(batch):
+            for number, record in self._readable(rows, first, rescue):
+                numbers.append(number)
+                records.append(record)
+            self._map_rest(numbers, records, mapped, rescue)
+        parts = self._fitting(numbers, records, mapped, rescue)
+        if not parts:
+            return ()
+        kept = np.zeros(batch.num_rows, np.bool_)
+        kept[[number for found, _ in parts for number in found]] = True
+        columns = [pa.concat_arrays(found) for found in zip(*(part for _, part in parts), strict=True)]
+        rows = batch.filter(kept)
+        found = rows.replaced(self._schema, columns)
+        check_identity(rows, found, self._identity, None, function_id(self._function))
+        return ((0, found),)
+
+    def _readable(self, rows: Batch, first: int, rescue: Rescue) -> Iterable[tuple[int, Any]]:
+        """The records of `rows` that Python can hold, with their numbers in the batch."""
+
+        def attempt(start: int, stop: int) -> list[tuple[int, Any]]:
+            return list(enumerate(self._read(rows.slice(start, stop)), first + start))
+
+        try:
+            return attempt(0, rows.num_rows)
+        except Exception as error:
+            lost = partial(_lost, rescue, range(first, first + rows.num_rows))
+            return chain.from_iterable(isolated(rows.num_rows, attempt, error, lost))
+
+    def _map_rest(self, numbers: list[int], records: list[Any], mapped: list[Any], rescue: Rescue) -> None:
+        """Map the records behind the last mapped one; those that fail leave both lists."""
+        while len(mapped) < len(records):
+            try:
+                mapped.extend(map(self._function, islice(records, len(mapped), None)))
+            except Exception as error:
+                at = len(mapped)
+                try:
+                    mapped.append(rescue.retried(error, partial(self._function, records[at])))
+                except Exception as final:
+                    rescue.lost(numbers[at], final)
+                    del numbers[at], records[at]
+
+    def _fitting(
+        self, numbers: list[int], records: list[Any], mapped: list[Any], rescue: Rescue
+    ) -> list[tuple[list[int], list[pa.Array]]]:
+        """The results that fit the schema, as columns, with the numbers of their rows."""
+
+        def attempt(start: int, stop: int) -> tuple[list[int], list[pa.Array]]:
+            results = self._writer()
+            results.add(mapped[start:stop], lambda row: f"the record {shown(records[start + row])}")
+            return numbers[start:stop], results.take()
+
+        if not mapped:
+            return []
+        try:
+            return [attempt(0, len(mapped))]
+        except Exception as error:
+            return list(isolated(len(mapped), attempt, error, partial(_lost, rescue, numbers)))
 
     def _map(self, rows: Batch, first: int) -> None:
         """Map `rows`, whose first one is row `first` of the batch."""

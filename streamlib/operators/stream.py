@@ -10,6 +10,7 @@ import pyarrow as pa
 from streamlib.core.contracts import Source
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
 from streamlib.core.expressions import Expr, col
+from streamlib.core.policies import ErrorPolicy
 from streamlib.core.time import Duration, duration
 from streamlib.core.watermarks import WatermarkStrategy
 from streamlib.core.where import caller
@@ -27,26 +28,30 @@ class Stream(Handle):
 
     __slots__ = ()
 
-    def select(self, *columns: str | Expr, **named: str | Expr) -> Self:
+    def select(self, *columns: str | Expr, on_error: ErrorPolicy = "fail", **named: str | Expr) -> Self:
         """See `operators.select`."""
-        return op.select(*columns, **named)(self)
+        return op.select(*columns, on_error=on_error, **named)(self)
 
-    def with_columns(self, *columns: Expr, **named: str | Expr) -> Self:
+    def with_columns(self, *columns: Expr, on_error: ErrorPolicy = "fail", **named: str | Expr) -> Self:
         """See `operators.with_columns`."""
-        return op.with_columns(*columns, **named)(self)
+        return op.with_columns(*columns, on_error=on_error, **named)(self)
 
-    def filter(self, condition: Expr) -> Self:
+    def filter(self, condition: Expr, *, on_error: ErrorPolicy = "fail") -> Self:
         """See `operators.filter`."""
-        return op.filter(condition)(self)
+        return op.filter(condition, on_error=on_error)(self)
 
     @overload
-    def split(self, condition: Expr, /) -> tuple[Self, Self]: ...
+    def split(self, condition: Expr, /, *, on_error: ErrorPolicy = "fail") -> tuple[Self, Self]: ...
     @overload
-    def split(self, **conditions: Expr) -> dict[str, Self]: ...
-    def split(self, *condition: Expr, **conditions: Expr) -> tuple[Self, Self] | dict[str, Self]:
+    def split(self, *, on_error: ErrorPolicy = "fail", **conditions: Expr) -> dict[str, Self]: ...
+    def split(
+        self, *condition: Expr, on_error: ErrorPolicy = "fail", **conditions: Expr
+    ) -> tuple[Self, Self] | dict[str, Self]:
         """See `operators.split`."""
         splitting: Any = op.split
-        parts: tuple[Self, Self] | dict[str, Self] = splitting(*condition, **conditions)(self)
+        parts: tuple[Self, Self] | dict[str, Self] = splitting(*condition, on_error=on_error, **conditions)(
+            self
+        )
         return parts
 
     def drop(self, *columns: str) -> Self:
@@ -61,17 +66,35 @@ class Stream(Handle):
         """See `operators.explode`."""
         return op.explode(*columns)(self)
 
-    def map(self, function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Self:
+    def map(
+        self,
+        function: Callable[[Any], Any],
+        *,
+        schema: SchemaSpec | None = None,
+        on_error: ErrorPolicy = "fail",
+    ) -> Self:
         """See `operators.map`."""
-        return op.map(function, schema=schema)(self)
+        return op.map(function, schema=schema, on_error=on_error)(self)
 
-    def flat_map(self, function: Callable[[Any], Iterable[Any]], *, schema: SchemaSpec | None = None) -> Self:
+    def flat_map(
+        self,
+        function: Callable[[Any], Iterable[Any]],
+        *,
+        schema: SchemaSpec | None = None,
+        on_error: ErrorPolicy = "fail",
+    ) -> Self:
         """See `operators.flat_map`."""
-        return op.flat_map(function, schema=schema)(self)
+        return op.flat_map(function, schema=schema, on_error=on_error)(self)
 
-    def map_batches(self, function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Self:
+    def map_batches(
+        self,
+        function: Callable[[Any], Any],
+        *,
+        schema: SchemaSpec | None = None,
+        on_error: ErrorPolicy = "fail",
+    ) -> Self:
         """See `operators.map_batches`."""
-        return op.map_batches(function, schema=schema)(self)
+        return op.map_batches(function, schema=schema, on_error=on_error)(self)
 
     def stateful_map(
         self,

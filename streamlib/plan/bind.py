@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from streamlib.core.contracts import OperatorSpec, StreamType
+from streamlib.core.contracts import OperatorSpec, Sink, StreamType
 from streamlib.core.errors import DefinitionError, StreamlibError, shown
 from streamlib.plan.changes import check_changes
+from streamlib.plan.dead_letters import LETTERS_TYPE, check_policy, dead_letter_ends, with_sink
 from streamlib.plan.node import Node, Port, Read, Write
 
 
@@ -53,7 +54,7 @@ def bind_flow(name: str, sinks: Iterable[Node]) -> BoundFlow:
 
     Raises the first `StreamlibError` found, naming the operator and the line that built it.
     """
-    nodes = ordered(sinks)
+    nodes = _with_letters(ordered(sinks))
     _check_names(nodes)
     index: dict[int, int] = {}
     bound: list[BoundNode] = []
@@ -90,7 +91,7 @@ def bind_partly(name: str, ends: Iterable[Node]) -> tuple[BoundFlow, Mapping[int
     bound: list[BoundNode] = []
     errors: dict[int, Exception] = {}
     ids: set[str] = set()
-    for node in ordered(ends):
+    for node in _with_letters(ordered(ends)):
         inputs = _indexed(node, index)
         index[id(node)] = len(bound)
         if all(bound[i].output_types for i, _ in inputs):
@@ -101,6 +102,10 @@ def bind_partly(name: str, ends: Iterable[Node]) -> tuple[BoundFlow, Mapping[int
                 errors[len(bound)] = error
         bound.append(BoundNode(node, inputs, (), (), *_identity(node, inputs, bound, ids)))
     return BoundFlow(name, tuple(bound)), errors
+
+
+def _with_letters(nodes: list[Node]) -> list[Node]:
+    return nodes + dead_letter_ends(nodes)
 
 
 def _indexed(node: Node, index: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
@@ -133,7 +138,8 @@ def _bind_node(
 ) -> BoundNode:
     types = tuple(bound[i].output_types[output] for i, output in inputs)
     try:
-        outputs = _output_types(node, types)
+        check_policy(node, types)
+        outputs = _output_types(node, types) + (LETTERS_TYPE,) * (len(node.outputs) - len(node.spec.outputs))
     except StreamlibError as error:
         raise node.blame(error) from error.__cause__
     return BoundNode(node, inputs, types, outputs, *_identity(node, inputs, bound, ids))
@@ -212,11 +218,17 @@ def _check_names(nodes: list[Node]) -> None:
         seen[node.name] = node
 
 
-def rewritten(sinks: Iterable[Node], specs: dict[int, Read | Write]) -> list[Node]:
-    """Copies of the graph above `sinks` in which the nodes with these object ids have other specs."""
+def rewritten(
+    sinks: Iterable[Node], specs: dict[int, Read | Write], letters: dict[str, Sink] | None = None
+) -> list[Node]:
+    """Copies of the graph above `sinks` in which the nodes with these object ids have other specs.
+
+    `letters` holds other sinks of dead letters, by name.
+    """
     copies: dict[int, Node] = {}
     wanted = list(sinks)
     for node in ordered(wanted):
         inputs = tuple(Port(copies[id(p.node)], p.output) for p in node.inputs)
-        copies[id(node)] = Node(specs.get(id(node), node.spec), inputs, node.name, node.where)
+        policy = with_sink(node.on_error, letters or {})
+        copies[id(node)] = Node(specs.get(id(node), node.spec), inputs, node.name, node.where, policy)
     return [copies[id(sink)] for sink in wanted]

@@ -195,9 +195,9 @@ def _step(flow: BoundFlow, bound: BoundNode, ends: Mapping[str, End], error: Exc
         role="operator" if isinstance(spec, OperatorSpec) else "source" if isinstance(spec, Read) else "sink",
         name=bound.node.name,
         where=bound.node.where,
-        settings=repr(spec.source) if isinstance(spec, Read) else spec.describe(),
+        settings=_settings(bound.node),
         inputs=tuple(_input(flow.nodes[i], output) for i, output in bound.inputs),
-        outputs=tuple(Output(name, _rows(bound, i)) for i, name in enumerate(spec.outputs)),
+        outputs=tuple(Output(name, _rows(bound, i)) for i, name in enumerate(bound.node.outputs)),
         state=_state(bound, spec) if isinstance(spec, OperatorSpec) and spec.stateful else None,
         order_sensitive=spec.order_sensitive if isinstance(spec, OperatorSpec) else None,
         source=_source(spec, end) if isinstance(spec, Read) and end else None,
@@ -206,12 +206,21 @@ def _step(flow: BoundFlow, bound: BoundNode, ends: Mapping[str, End], error: Exc
     )
 
 
+def _settings(node: Node) -> str:
+    spec = node.spec
+    text = repr(spec.source) if isinstance(spec, Read) else spec.describe()
+    if node.on_error == "fail":
+        return text
+    policy = node.on_error if isinstance(node.on_error, str) else repr(node.on_error)
+    return f"{text}; on error {policy}" if text else f"on error {policy}"
+
+
 def _reason(error: Exception) -> str:
     return error.reason if isinstance(error, StreamlibError) else f"{type(error).__name__}: {error}"
 
 
 def _input(above: BoundNode, output: int) -> Input:
-    return Input(above.id, above.node.spec.outputs[output], _rows(above, output))
+    return Input(above.id, above.node.outputs[output], _rows(above, output))
 
 
 def _rows(bound: BoundNode, output: int) -> Rows | None:

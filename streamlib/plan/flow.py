@@ -15,10 +15,11 @@ from streamlib.core.settings import GuaranteeLevel, ProgressStyle, Settings, Wor
 from streamlib.core.time import Duration
 from streamlib.core.where import caller
 from streamlib.plan.bind import BoundFlow, bind_flow, ordered, rewritten
+from streamlib.plan.dead_letters import dead_letter_ends
 from streamlib.plan.description import Plan, describe, describe_partly
 from streamlib.plan.guarantee import Guarantee, guarantee_of
 from streamlib.plan.launch import Job, JobResult, Until, launcher
-from streamlib.plan.node import Node, Read, Write
+from streamlib.plan.node import Node, Read, Write, WriteLetters
 from streamlib.plan.render import PlanFormat, rendered
 from streamlib.plan.stream import Written, checked_name
 
@@ -126,10 +127,15 @@ class Flow:
         for name, source in (sources or {}).items():
             node, read = _named(nodes, name, Read)
             specs[id(node)] = Read(source, read.event_time, read.tz, read.watermark, read.max_ahead)
+        hidden = dead_letter_ends(nodes)
+        letters: dict[str, Sink] = {}
         for name, sink in (sinks or {}).items():
-            node, _ = _named(nodes, name, Write)
-            specs[id(node)] = Write(sink)
-        ends = rewritten([sink.node for sink in self.sinks], specs)
+            node, write = _named([*nodes, *hidden], name, Write)
+            if isinstance(write, WriteLetters):
+                letters[name] = sink
+            else:
+                specs[id(node)] = Write(sink)
+        ends = rewritten([sink.node for sink in self.sinks], specs, letters)
         return Flow(self.name, *(Written(node) for node in ends), settings=self.settings)
 
     # ------------------------------------------------------------------ runs

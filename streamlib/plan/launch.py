@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -61,6 +61,8 @@ class JobResult:
         last_checkpoint: number of the last completed checkpoint.
         restored_from: number of the checkpoint this run went on from, or None.
         seconds: how long `run` took.
+        skipped: by operator, records that failed and were left out since the job began.
+        dead_letters: by operator, records that failed and became dead letters since the job began.
     """
 
     outcome: Outcome
@@ -72,6 +74,8 @@ class JobResult:
     last_checkpoint: int
     restored_from: int | None
     seconds: float
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    dead_letters: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class Stats:
         late_rows: rows late for all their windows since the job began.
         checkpoints: checkpoints completed in this run.
         last_checkpoint: number of the last completed checkpoint.
+        skipped: by operator, records that failed and were left out since the job began.
+        dead_letters: by operator, records that failed and became dead letters since the job began.
     """
 
     mode: Literal["streaming", "batch"]
@@ -101,6 +107,8 @@ class Stats:
     late_rows: int
     checkpoints: int
     last_checkpoint: int
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    dead_letters: Mapping[str, int] = field(default_factory=dict)
 
 
 class Job(Protocol):

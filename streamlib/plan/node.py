@@ -14,8 +14,12 @@ from streamlib.core.canonical import Value, canonical, fingerprint
 from streamlib.core.contracts import OperatorSpec, Sink, Source, StreamType
 from streamlib.core.errors import EventTimeError, NotPicklableError, StreamlibError, shown
 from streamlib.core.expressions import Expr, bind, columns
+from streamlib.core.policies import ErrorPolicy, dead_letter_of
 from streamlib.core.time import naive_without_tz, show_duration, timestamp_type
 from streamlib.core.watermarks import WatermarkStrategy
+
+LETTERS = "failed"
+"""The name of the hidden output through which dead letters leave."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +100,13 @@ class Write(Value):
         return repr(self.sink)
 
 
+@dataclass(frozen=True, eq=False)
+class WriteLetters(Write):
+    """The sink of dead letters: an end that the flow has because of the policies of its operators."""
+
+    kind: ClassVar[str] = "dead_letters"
+
+
 Spec = Read | Write | OperatorSpec
 
 
@@ -107,6 +118,7 @@ class Node:
     inputs: tuple[Port, ...] = ()
     name: str | None = None
     where: str = field(default="?", compare=False)
+    on_error: ErrorPolicy = "fail"
 
     @cached_property
     def form(self) -> object:
@@ -115,12 +127,18 @@ class Node:
         Written out it would double with every two branches that meet again.
         """
         inputs = tuple((p.node.fingerprint, p.output) for p in self.inputs)
-        return (self.spec.kind, self.name, canonical(self.spec), inputs)
+        policy = () if self.on_error == "fail" else (canonical(self.on_error),)
+        return (self.spec.kind, self.name, canonical(self.spec), inputs, *policy)
 
     @cached_property
     def fingerprint(self) -> str:
         """A short name for the form."""
         return fingerprint(self.form)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs of the description, and that of its dead letters."""
+        return self.spec.outputs if dead_letter_of(self.on_error) is None else (*self.spec.outputs, LETTERS)
 
     @property
     def title(self) -> str:
@@ -136,7 +154,7 @@ class Node:
                     found=shown(value),
                     remedy="move the function to the top level of a module that can be imported",
                 ).at(self.title, self.where)
-        return (type(self), (self.spec, self.inputs, self.name, self.where))
+        return (type(self), (self.spec, self.inputs, self.name, self.where, self.on_error))
 
     def blame(self, error: StreamlibError) -> StreamlibError:
         """`error`, naming this node and the line that built it."""

@@ -8,6 +8,7 @@ from typing import Any, Self
 from streamlib.core.canonical import fingerprint
 from streamlib.core.contracts import OperatorSpec, Sink
 from streamlib.core.errors import DefinitionError
+from streamlib.core.policies import ErrorPolicy, checked_policy
 from streamlib.core.where import caller
 from streamlib.plan.description import describe_partly
 from streamlib.plan.node import Node, Port, Write
@@ -23,12 +24,22 @@ class Handle:
     def __init__(self, port: Port) -> None:
         self.port = port
 
-    def then(self, spec: OperatorSpec, *others: Handle, name: str | None = None, output: int = 0) -> Self:
-        """The stream that comes out of a new operator over this stream (and `others`)."""
+    def then(
+        self,
+        spec: OperatorSpec,
+        *others: Handle,
+        name: str | None = None,
+        output: int = 0,
+        on_error: ErrorPolicy = "fail",
+    ) -> Self:
+        """The stream that comes out of a new operator over this stream (and `others`).
+
+        `on_error` says what happens to records that it fails at: see `sl.retry` and `sl.dead_letter`.
+        """
         check_spec(spec)
         checked = None if name is None else checked_name(name, "operator")
         inputs = (self.port, *(other.port for other in others))
-        return type(self)(Port(Node(spec, inputs, checked, caller()), output))
+        return type(self)(Port(Node(spec, inputs, checked, caller(), checked_policy(on_error)), output))
 
     def output(self, name: str) -> Self:
         """Another output of the same node, for example the late rows of a window."""

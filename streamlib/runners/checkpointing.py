@@ -150,7 +150,7 @@ class Checkpointer:
         captured = current.captured
         capture = Capture(
             captured.positions,
-            {"mode": self._mode, "sources": captured.watermarks},
+            {"mode": self._mode, "sources": captured.watermarks, "failures": captured.failures},
             captured.operators,
             captured.versions,
             prepared,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,13 +17,15 @@ from streamlib.core.errors import DefinitionError, EventTimeError, shown
 from streamlib.core.time import duration
 from streamlib.plan.bind import BoundFlow, bind_flow
 from streamlib.plan.launch import Until
-from streamlib.plan.node import Node, Write
+from streamlib.plan.node import Node, Write, WriteLetters
 from streamlib.plan.stream import Handle
 from streamlib.runners.blame import blaming
 from streamlib.runners.driver import BatchSize, Driver
 from streamlib.runners.job import IDLE_WAIT
+from streamlib.runners.progress import failures_text
 from streamlib.runners.world import LocalWorld
 from streamlib.runtime.pipeline import Mode, Pipeline
+from streamlib.runtime.rescue import Failures
 from streamlib.state.current_rows import final_table
 
 COLLECTED = "(collect)"
@@ -110,7 +113,9 @@ class Run:
         self._world = world
         self._stop = stop
         self._driver = Driver(flow, mode, world, size)
-        self._counts = dict.fromkeys(flow.writes(), 0)
+        # nobody waits for dead letters
+        writes = flow.writes().items()
+        self._counts = {name: 0 for name, (_, write) in writes if not isinstance(write, WriteLetters)}
         self.found: dict[str, list[Batch]] = {name: [] for name in flow.writes()}
         self.early = False
         self.closed = False
@@ -119,6 +124,11 @@ class Run:
     def read(self) -> int:
         """Rows that entered."""
         return self._driver.pipeline.rows
+
+    @property
+    def failures(self) -> Failures:
+        """What failed and did not end the run."""
+        return self._driver.pipeline.engine.count_failures()
 
     @property
     def watermark(self) -> int:
@@ -159,7 +169,8 @@ class Run:
             kept = self._stop.cut(batch)
             if kept.num_rows:
                 self.take(name, kept)
-                self._counts[name] += _growth(kept)
+                if name in self._counts:
+                    self._counts[name] += _growth(kept)
 
     def take(self, sink: str, batch: Batch) -> None:
         """Rows for a sink came out."""
@@ -181,6 +192,9 @@ def collect(flow: BoundFlow, n: int | None, until: Until | None) -> dict[str, pa
     bounded = all(read.source.bounded for _, read in flow.reads().values())
     run = Run(flow, "batch" if bounded else "streaming", world, stop)
     run.go()
+    text = failures_text(run.failures)
+    if text:
+        print(f"streamlib: {text}", file=sys.stderr)
     return {name: table(flow, name, batches).slice(0, n) for name, batches in run.found.items()}
 
 

@@ -11,6 +11,8 @@ from streamlib.core.contracts import OperatorSpec
 from streamlib.core.expressions.walk import calls_per_record
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.launch import JobOptions
+from streamlib.runners.clock import RealClock
+from streamlib.runners.patience import ClockPatience
 from streamlib.runners.pool import DaemonPool
 from streamlib.runners.processes import can_travel, refuse_while_imported
 from streamlib.runtime.crew import Crew, InlineCrew
@@ -46,7 +48,7 @@ class ThreadCrew(InlineCrew):
     piece = 4_096  # rows: handing over costs some 50 us, which as many rows take in the cheapest kernels
 
     def __init__(self, flow: BoundFlow, size: int) -> None:
-        super().__init__(flow, size)
+        super().__init__(flow, size, ClockPatience(RealClock()))  # whose waits nobody ends early
         self._pool = DaemonPool(size - 1, "worker")
 
     def run(self, tasks: Mapping[int, Task]) -> list[Reply]:

@@ -11,8 +11,10 @@ from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.node import Read
 from streamlib.runners.blame import blaming
 from streamlib.runners.feeds import Feed
+from streamlib.runners.patience import ClockPatience
 from streamlib.runners.world import World
 from streamlib.runtime.crew import Crew
+from streamlib.runtime.engine import Engine
 from streamlib.runtime.parallel import ParallelEngine
 from streamlib.runtime.pipeline import Mode, Pipeline, SourceInput
 
@@ -63,7 +65,7 @@ class Driver:
         self.total_rows: int | None = None
         """Batch runs: rows of all sources, where they all know it."""
         self._crew = crew
-        engine = None if crew is None else ParallelEngine(flow, crew)
+        engine = Engine(flow, ClockPatience(world.clock)) if crew is None else ParallelEngine(flow, crew)
         self.pipeline = Pipeline(flow, partitions, mode, world.clock.monotonic(), engine)
 
     def open(self) -> None:

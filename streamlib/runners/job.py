@@ -103,7 +103,8 @@ class Job:
         check_mode(manifest, self.mode, self.state)
         states = self._store.load(manifest)
         versions = {name: entry.version for name, entry in manifest.operators.items()}
-        captured = Captured(manifest.positions, manifest.watermarks["sources"], states, versions)
+        failures = manifest.watermarks.get("failures", {})
+        captured = Captured(manifest.positions, manifest.watermarks["sources"], states, versions, failures)
         self._driver.pipeline.restore(captured, self._world.clock.monotonic())
 
     # ------------------------------------------------------------------ run
@@ -131,6 +132,8 @@ class Job:
             stats.last_checkpoint,
             self._manifest.number if self._manifest is not None else None,
             stats.seconds,
+            stats.skipped,
+            stats.dead_letters,
         )
 
     def drain(self) -> None:
@@ -144,6 +147,7 @@ class Job:
     def stats(self) -> Stats:
         """How the job stands."""
         pipeline = self._driver.pipeline
+        failures = pipeline.engine.count_failures()
         return Stats(
             self.mode,
             pipeline.rows,
@@ -155,6 +159,8 @@ class Job:
             pipeline.engine.late_rows,
             self._checkpointer.completed,
             self._checkpointer.last_number,
+            dict(failures.skipped),
+            dict(failures.dead_letters),
         )
 
     def _work(self) -> Outcome:

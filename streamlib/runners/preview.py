@@ -18,6 +18,7 @@ from streamlib.runners.blame import blaming
 from streamlib.runners.collecting import COLLECTED, Run, Stop, only, table
 from streamlib.runners.driver import BatchSize
 from streamlib.runners.feeds import Feed, InlineFeed
+from streamlib.runners.progress import failures_text
 from streamlib.runners.world import LocalWorld
 
 READ_AT_MOST = 1_000_000  # rows: a second or so of Arrow kernels, should no row come out of them
@@ -102,6 +103,9 @@ def _notes(run: Run, found: int, n: int) -> Iterator[str]:
     """How much was read for how many rows, and what ended it."""
     rows = f"{min(found, n):,} {'row' if min(found, n) == 1 else 'rows'}"
     read = f"{run.read:,} {'row was' if run.read == 1 else 'rows were'} read"
+    failed = failures_text(run.failures)
+    if failed:
+        yield failed
     if found >= n:
         yield f"{rows}, the first ones; {read}"
     elif run.early:

@@ -13,6 +13,7 @@ from typing import Any
 from streamlib.core.errors import DefinitionError, NotPicklableError, StreamlibError, WorkerError
 from streamlib.core.modules import loaded_files
 from streamlib.plan.bind import BoundFlow, BoundNode
+from streamlib.plan.dead_letters import without_sink
 from streamlib.plan.node import Node, Read, Write
 from streamlib.runners.channel import Channel
 from streamlib.runners.station import Segments, serve
@@ -50,7 +51,8 @@ def _without_ends(bound: BoundNode) -> BoundNode:
         spec = Read(_Elsewhere())  # type: ignore[arg-type]
     elif isinstance(spec, Write):
         spec = Write(_Elsewhere())  # type: ignore[arg-type]
-    return replace(bound, node=Node(spec, (), bound.node.name, bound.node.where))
+    policy = without_sink(bound.node.on_error, _Elsewhere())
+    return replace(bound, node=Node(spec, (), bound.node.name, bound.node.where, policy))
 
 
 def can_travel(flow: BoundFlow) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from typing import TextIO, get_args
+from collections.abc import Mapping
+from typing import Protocol, TextIO, get_args
 
 from streamlib.core.errors import DefinitionError, did_you_mean, shown
 from streamlib.core.settings import ProgressStyle
@@ -75,6 +76,8 @@ def progress_line(stats: Stats, rate: float) -> str:
         parts.append(_NO_LAG.get(stats.watermark) or f"lag {lag(stats)}")
     if stats.mode == "streaming":
         parts.append(f"{stats.late_rows:,} late")
+    parts += [f"{sum(stats.skipped.values()):,} skipped"] if stats.skipped else []
+    parts += [_letters(sum(stats.dead_letters.values()))] if stats.dead_letters else []
     if stats.last_checkpoint:
         parts.append(f"checkpoint {stats.last_checkpoint}")
     return "  ".join(parts)
@@ -118,6 +121,30 @@ def progress_to(stream: TextIO | None, style: ProgressStyle = "auto") -> Progres
     return TextProgress(stream, live=stream.isatty() if style == "auto" else style == "live")
 
 
+class Counts(Protocol):
+    """Whatever counts failures by operator."""
+
+    @property
+    def skipped(self) -> Mapping[str, int]: ...
+    @property
+    def dead_letters(self) -> Mapping[str, int]: ...
+
+
+def failures_text(counts: Counts, end: str = "") -> str:
+    """What failed without stopping the job, by operator; nothing where nothing did."""
+    parts = [f"{_records(n)} skipped in {name!r}" for name, n in counts.skipped.items()]
+    parts += [f"{_letters(n)} from {name!r}" for name, n in counts.dead_letters.items()]
+    return ", ".join(parts) + end if parts else ""
+
+
+def _records(n: int) -> str:
+    return f"{n:,} record{'' if n == 1 else 's'}"
+
+
+def _letters(n: int) -> str:
+    return f"{n:,} dead letter{'' if n == 1 else 's'}"
+
+
 def summary(result: JobResult, flow: str, state: str) -> str:
     """How a run ended, in one line for people."""
     if result.outcome == "already finished":
@@ -128,5 +155,6 @@ def summary(result: JobResult, flow: str, state: str) -> str:
     where = "" if result.restored_from is None else f" (after checkpoint {result.restored_from})"
     return (
         f"{flow} {result.outcome}: {result.rows_read:,} rows{where} in {result.seconds:.1f} s, "
-        f"{result.late_rows:,} late, checkpoint {result.last_checkpoint}, state in {state}"
+        f"{result.late_rows:,} late, {failures_text(result, ', ')}"
+        f"checkpoint {result.last_checkpoint}, state in {state}"
     )

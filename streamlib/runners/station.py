@@ -22,6 +22,8 @@ from streamlib.core.errors import WorkerError, shown
 from streamlib.core.modules import load_files
 from streamlib.core.segment import Segment
 from streamlib.runners.channel import Channel
+from streamlib.runners.clock import RealClock
+from streamlib.runners.patience import ClockPatience
 from streamlib.runtime.worker import Worker
 
 _OURS = str(Path(__file__).parents[1])
@@ -70,7 +72,8 @@ class _Station:
     def _begin(self, start: tuple[dict[str, str], bytes]) -> None:
         files, flow = start
         load_files(files)  # the flow's functions are found by the names of their modules
-        self._worker = Worker(pickle.loads(flow), self._number, self._count)
+        patience = ClockPatience(RealClock())
+        self._worker = Worker(pickle.loads(flow), self._number, self._count, patience)
 
     def _run(self, task: Any) -> Any:
         return self._worker.run(task)

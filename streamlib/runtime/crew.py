@@ -7,6 +7,7 @@ from typing import Protocol
 
 from streamlib.core.contracts import OperatorState
 from streamlib.plan.bind import BoundFlow
+from streamlib.runtime.rescue import Patience
 from streamlib.runtime.worker import Reply, Task, Worker
 
 States = Mapping[str, OperatorState]
@@ -50,9 +51,9 @@ class InlineCrew:
 
     piece = 1
 
-    def __init__(self, flow: BoundFlow, size: int) -> None:
+    def __init__(self, flow: BoundFlow, size: int, patience: Patience | None = None) -> None:
         self.size = size
-        self._workers = [Worker(flow, number, size) for number in range(size)]
+        self._workers = [Worker(flow, number, size, patience) for number in range(size)]
 
     def run(self, tasks: Mapping[int, Task]) -> list[Reply]:
         """Run the tasks in their order."""

@@ -19,6 +19,7 @@ from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.explain import show_type
 from streamlib.plan.node import Read, Write
 from streamlib.runtime.outputs import check_machine, check_state, checked_outputs, is_custom
+from streamlib.runtime.rescue import AtOnce, Failures, Guard, Patience
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Stage:
     inputs: list[int] = field(default_factory=list)
     watermark: int = MIN_TIME
     custom: bool = False
+    guard: Guard | None = None
+    """Its error policy, where that is not to fail."""
     targets_of_time: list[tuple[Stage, int]] = field(default_factory=list)
     """Every (stage, port) below, whichever outputs lead there."""
     passes_time: bool = False
@@ -41,6 +44,17 @@ class Stage:
     def id(self) -> str:
         """The node's id."""
         return self.bound.id
+
+    def process(self, batch: Batch, port: int) -> Iterable[Output]:
+        """The outputs of rows, under the stage's error policy."""
+        assert self.operator is not None
+        if self.guard is None:
+            return self._called(batch, port)
+        return self.guard.process(self.operator, batch, port, self._called)
+
+    def _called(self, batch: Batch, port: int) -> Iterable[Output]:
+        assert self.operator is not None
+        return self.outputs(self.operator.on_batch(batch, port), "on_batch")
 
     def outputs(self, returned: Iterable[Output], method: str) -> Iterable[Output]:
         """What `method` of the operator returned; checked where the operator is not one of ours.
@@ -80,9 +94,13 @@ def _delay(stage: Stage) -> int:
 class Engine:
     """A bound flow at work. Not reusable after an error: restore a new one from a checkpoint."""
 
-    def __init__(self, flow: BoundFlow) -> None:
+    def __init__(self, flow: BoundFlow, patience: Patience | None = None) -> None:
         self.flow = flow
-        self._stages = [_stage(number, bound) for number, bound in enumerate(flow.nodes)]
+        waiting = patience or AtOnce()
+        self._stages = [_stage(number, bound, waiting) for number, bound in enumerate(flow.nodes)]
+        self._guarded = [stage for stage in self._stages if stage.guard is not None]
+        self.failures = Failures()
+        """Rows that failed and did not stop the job, since it began."""
         for stage in self._stages:
             for port, (above, output) in enumerate(stage.bound.inputs):
                 self._stages[above].targets[output].append((stage, port))
@@ -120,7 +138,7 @@ class Engine:
             self._written.append((stage.id, batch))
             return
         try:
-            outputs = stage.outputs(stage.operator.on_batch(batch, port), "on_batch")
+            outputs = stage.process(batch, port)
         except Exception as error:
             blame(error, stage.bound)
             raise
@@ -156,6 +174,13 @@ class Engine:
             raise
         self._emit(stage, outputs)
         self._forward(stage, promised)
+
+    def count_failures(self) -> Failures:
+        """Add what the operators counted since the last call; all of it since the job began."""
+        for stage in self._guarded:
+            if stage.guard is not None:
+                self.failures.add(stage.id, stage.guard.take())
+        return self.failures
 
     # ------------------------------------------------------------------ questions of admission
 
@@ -265,14 +290,20 @@ class Engine:
         return ", ".join(f"{stage.id} at {show_instant(stage.watermark)}" for stage in self._stages)
 
 
-def _stage(number: int, bound: BoundNode) -> Stage:
+def _stage(number: int, bound: BoundNode, patience: Patience) -> Stage:
     spec = bound.node.spec
     operator = _machine(bound, spec) if isinstance(spec, OperatorSpec) else None
-    targets: list[list[tuple[Stage, int]]] = [[] for _ in spec.outputs]
+    targets: list[list[tuple[Stage, int]]] = [[] for _ in bound.node.outputs]
     inputs = [] if isinstance(spec, Read) else [MIN_TIME] * len(bound.inputs)
     assert operator is not None or isinstance(spec, Read | Write)
     custom = operator is not None and is_custom(operator)
-    return Stage(number, bound, operator, targets, inputs, custom=custom, passes_time=_passes_time(operator))
+    guard = None
+    if operator is not None and bound.node.on_error != "fail":
+        guard = Guard(bound.id, bound.node.on_error, len(spec.outputs), patience)
+    passes_time = _passes_time(operator)
+    return Stage(
+        number, bound, operator, targets, inputs, custom=custom, guard=guard, passes_time=passes_time
+    )
 
 
 def _passes_time(operator: Operator | None) -> bool:

@@ -104,6 +104,7 @@ class ParallelEngine(Engine):
         for worker, reply in zip(tasks, replies, strict=True):
             self._written += reply.written
             self._late[worker] = reply.late_rows
+            self.failures.merge(reply.failures)
             for parcel in reply.parcels:
                 self._waiting.setdefault(parcel.stage, []).append(parcel)
         return replies

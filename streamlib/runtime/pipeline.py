@@ -8,7 +8,7 @@ takes the least event time not yet read as the watermark, so that nothing is lat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from streamlib.core.batch import Batch
@@ -21,6 +21,7 @@ from streamlib.plan.node import Read
 from streamlib.runtime.admission import FloorWatermarks, admit, check_event_times
 from streamlib.runtime.engine import Engine
 from streamlib.runtime.intake import EventTimes, Intake
+from streamlib.runtime.rescue import Failures
 
 Mode = Literal["streaming", "batch"]
 
@@ -66,6 +67,7 @@ class Captured:
     watermarks: dict[str, Json]
     operators: dict[str, OperatorState]
     versions: dict[str, Json]
+    failures: Json = field(default_factory=dict)
 
 
 class Pipeline:
@@ -259,11 +261,13 @@ class Pipeline:
             {s.name: {"marks": s.watermarks.snapshot(), "newest": s.newest} for s in self.sources.values()},
             self.engine.snapshot(),
             self.engine.versions(),
+            self.engine.count_failures().snapshot(),
         )
 
     def restore(self, captured: Captured, now: float) -> None:
         """Become what `capture` saw. Raises before anything changes if the flow does not fit."""
         self.engine.check_versions(captured.versions)
+        self.engine.failures = Failures.of(captured.failures)
         for name, positions in captured.positions.items():
             self._check_partitions(name, positions)
         for name, source in self.sources.items():

@@ -19,6 +19,7 @@ from streamlib.core.contracts import Combines, OperatorState, Output
 from streamlib.plan.bind import BoundFlow
 from streamlib.runtime.engine import Engine, Stage, blame, restore_into, snapshot_of
 from streamlib.runtime.placement import Placement, placement
+from streamlib.runtime.rescue import Failures, Patience
 from streamlib.state.key_groups import key_groups, owners
 
 
@@ -52,13 +53,15 @@ class Reply:
     written: list[tuple[str, Batch]]
     promises: dict[int, int]
     late_rows: int
+    failures: Failures
+    """Rows that failed in this task and did not stop the job."""
 
 
 class Worker(Engine):
     """One of `count` workers, numbered from 0. Called from one thread at a time."""
 
-    def __init__(self, flow: BoundFlow, number: int, count: int) -> None:
-        super().__init__(flow)
+    def __init__(self, flow: BoundFlow, number: int, count: int, patience: Patience | None = None) -> None:
+        super().__init__(flow, patience)
         self._owners = owners(count)
         self._places = [placement(stage) for stage in self._stages]
         self._here = [place is not Placement.SINGLE or number == 0 for place in self._places]
@@ -77,7 +80,8 @@ class Worker(Engine):
                 self._advance(self._stages[number], task.watermarks[number])
         promises = {n: self._stages[n].watermark for n in task.watermarks if self._here[n]}
         sent, self._sent = self._sent, []
-        return Reply(sent, self.take_written(), promises, self.late_rows)
+        failures, self.failures = self.count_failures(), Failures()
+        return Reply(sent, self.take_written(), promises, self.late_rows, failures)
 
     # ------------------------------------------------------------------ rows that leave
 
@@ -113,13 +117,14 @@ class Worker(Engine):
     # ------------------------------------------------------------------ rows that arrive, and time
 
     def _receive(self, stage: Stage, parcels: Sequence[Parcel]) -> None:
-        combining, operator = self._combining[stage.number], stage.operator
+        combining = self._combining[stage.number]
         if combining is not None:
             self._ask(stage, combining.merge, [parcel.content for parcel in parcels])
             return
-        assert operator is not None
         for parcel in parcels:
-            self._ask(stage, operator.on_batch, parcel.content, parcel.port)
+            with _blaming(stage):
+                outputs = stage.process(parcel.content, parcel.port)
+            self._emit(stage, outputs)
 
     def _ask(self, stage: Stage, call: Callable[..., Iterable[Output]], *args: Any) -> None:
         with _blaming(stage):

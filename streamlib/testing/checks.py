@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from streamlib.connectors import memory, parquet
 from streamlib.core.batch import Batch
-from streamlib.core.contracts import Pause, Source
+from streamlib.core.contracts import Pause, Sink, Source
 from streamlib.core.errors import DefinitionError
 from streamlib.core.time import MIN_TIME, show_duration, show_instant
 from streamlib.plan.bind import rewritten
 from streamlib.plan.flow import Flow
-from streamlib.plan.node import Read, Write
+from streamlib.plan.node import Read, Write, WriteLetters
 from streamlib.plan.stream import Written
 from streamlib.runtime.intake import EventTimes
 from streamlib.testing.compare import difference
@@ -118,16 +118,21 @@ class _Bench:
         """The flow with its input cut anew, its rows of any time, and its output in `/out`."""
         chance = random.Random(f"{seed} {attempt}")
         specs: dict[int, Read | Write] = {}
+        letters: dict[str, Sink] = {}
         for bound in self.flow.bind().nodes:
             spec = bound.node.spec
             if isinstance(spec, Read):
                 source = memory.source(self.rows[bound.id], chunk_rows=chance.randint(1, LONGEST_CHUNKS))
                 specs[id(bound.node)] = replace(spec, source=source, max_ahead=None)  # the clock is random
+            elif isinstance(spec, WriteLetters):
+                letters[bound.id] = parquet.sink(f"/out/{bound.id}")
             elif isinstance(spec, Write):
                 changelog = bound.input_types[0].changes is not None
                 sink = parquet.snapshot_sink if changelog else parquet.sink
                 specs[id(bound.node)] = Write(sink(f"/out/{bound.id}"))
-        return Flow(self.flow.name, *map(Written, rewritten([s.node for s in self.flow.sinks], specs)))
+        return Flow(
+            self.flow.name, *map(Written, rewritten([s.node for s in self.flow.sinks], specs, letters))
+        )
 
     def check_disorder(self) -> None:
         """Refuse rows that a stream may judge late."""

@@ -28,6 +28,7 @@ from streamlib.runners.crews import CrewKind
 from streamlib.runners.feeds import Feed
 from streamlib.runners.job import CHECKPOINT_LANE, Job
 from streamlib.runners.lanes import InlineLane, Lane
+from streamlib.runners.patience import ClockPatience
 from streamlib.runtime.crew import Crew, InlineCrew
 from streamlib.testing.disk import SimDisk, SimulatedCrash
 
@@ -129,6 +130,7 @@ class SimWorld:
 
     def __init__(self, disk: SimDisk, seed: int, moments: Moments) -> None:
         self._chance = random.Random(seed)
+        self._seed = seed
         self._moments = moments
         self._clock = SimClock(self._chance)
         self._disk = disk
@@ -158,7 +160,7 @@ class SimWorld:
 
     def crew(self, flow: BoundFlow, size: int, kind: CrewKind) -> Crew:
         """Workers that take turns in this thread."""
-        return InlineCrew(flow, size)
+        return InlineCrew(flow, size, ClockPatience(self._clock, f"{self._seed} retries"))
 
     def close(self) -> None:
         """Nothing to end."""

@@ -7,6 +7,7 @@ from typing import Protocol, overload
 
 from streamlib.core.errors import DefinitionError, shown
 from streamlib.core.expressions import Expr
+from streamlib.core.policies import ErrorPolicy
 from streamlib.core.where import caller
 from streamlib.operators.choosing import Drop, Rename
 from streamlib.operators.explode_lists import Explode
@@ -21,19 +22,19 @@ from streamlib.operators.factories.common import (
 from streamlib.operators.stateless import Filter, Select, Split, SplitBy, WithColumns
 
 
-def select(*columns: str | Expr, **named: str | Expr) -> Transform:
+def select(*columns: str | Expr, on_error: ErrorPolicy = "fail", **named: str | Expr) -> Transform:
     """Only these columns: names, expressions, and `name=expression`. Event times stay with the rows."""
-    return then(Select(expressions(columns, named)))
+    return then(Select(expressions(columns, named)), on_error=on_error)
 
 
-def with_columns(*columns: Expr, **named: str | Expr) -> Transform:
+def with_columns(*columns: Expr, on_error: ErrorPolicy = "fail", **named: str | Expr) -> Transform:
     """All columns, and these added, or put in the place of a column of the same name."""
-    return then(WithColumns(expressions(columns, named)))
+    return then(WithColumns(expressions(columns, named)), on_error=on_error)
 
 
-def filter(condition: Expr) -> Transform:
+def filter(condition: Expr, *, on_error: ErrorPolicy = "fail") -> Transform:
     """Only the rows for which `condition` is true; where it is null the row goes."""
-    return then(Filter(expression(condition)))
+    return then(Filter(expression(condition)), on_error=on_error)
 
 
 def drop(*columns: str) -> Transform:
@@ -109,10 +110,12 @@ class SplittingBy(Protocol):
 
 
 @overload
-def split(condition: Expr, /) -> Splitting: ...
+def split(condition: Expr, /, *, on_error: ErrorPolicy = "fail") -> Splitting: ...
 @overload
-def split(**conditions: Expr) -> SplittingBy: ...
-def split(condition: Expr | None = None, /, **conditions: Expr) -> Splitting | SplittingBy:
+def split(*, on_error: ErrorPolicy = "fail", **conditions: Expr) -> SplittingBy: ...
+def split(
+    condition: Expr | None = None, /, *, on_error: ErrorPolicy = "fail", **conditions: Expr
+) -> Splitting | SplittingBy:
     """Two streams: the rows for which a condition is true, and the others (false or null).
 
     With named conditions a dict: a stream by each name, and `rest`. A row is in exactly one of them, that
@@ -132,24 +135,26 @@ def split(condition: Expr | None = None, /, **conditions: Expr) -> Splitting | S
             expected="`split(condition)` or `split(name=condition, ...)`, where no name is `rest`",
             found=shown(conditions) if condition is None else shown((condition, conditions)),
         ).at("split", caller())
-    return _split_in_two(expression(condition)) if condition is not None else _split_by(conditions)
+    if condition is not None:
+        return _split_in_two(expression(condition), on_error)
+    return _split_by(conditions, on_error)
 
 
-def _split_in_two(condition: Expr) -> Splitting:
+def _split_in_two(condition: Expr, on_error: ErrorPolicy) -> Splitting:
     spec = Split(condition)
 
     def apply(stream: H, /) -> tuple[H, H]:
-        yes = stream.then(spec)
+        yes = stream.then(spec, on_error=on_error)
         return yes, yes.output("rest")
 
     return apply
 
 
-def _split_by(conditions: Mapping[str, Expr]) -> SplittingBy:
+def _split_by(conditions: Mapping[str, Expr], on_error: ErrorPolicy) -> SplittingBy:
     spec = SplitBy(tuple((name, expression(condition)) for name, condition in conditions.items()))
 
     def apply(stream: H, /) -> dict[str, H]:
-        first = stream.then(spec)
+        first = stream.then(spec, on_error=on_error)
         return {name: first.output(name) for name in spec.outputs}
 
     return apply

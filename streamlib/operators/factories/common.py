@@ -10,6 +10,7 @@ import pyarrow as pa
 from streamlib.core.contracts import OperatorSpec
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
 from streamlib.core.expressions import Expr, col
+from streamlib.core.policies import ErrorPolicy
 from streamlib.core.where import caller
 from streamlib.plan.stream import Handle
 
@@ -25,11 +26,13 @@ class Transform(Protocol):
     def __call__(self, stream: H, /) -> H: ...
 
 
-def then(spec: OperatorSpec, *others: Handle, name: str | None = None) -> Transform:
+def then(
+    spec: OperatorSpec, *others: Handle, name: str | None = None, on_error: ErrorPolicy = "fail"
+) -> Transform:
     """The transform that puts an operator over a stream (and `others`)."""
 
     def apply(stream: H, /) -> H:
-        return stream.then(spec, *others, name=name)
+        return stream.then(spec, *others, name=name, on_error=on_error)
 
     return apply
 

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from streamlib.core.batch import schema_of
+from streamlib.core.policies import ErrorPolicy
 from streamlib.operators.factories.common import SchemaSpec, Transform, checked_function, then
 from streamlib.operators.flat_map_records import flat_map_spec
 from streamlib.operators.functions import MapBatches
 from streamlib.operators.map_records import map_spec
 
 
-def map(function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Transform:
+def map(
+    function: Callable[[Any], Any], *, schema: SchemaSpec | None = None, on_error: ErrorPolicy = "fail"
+) -> Transform:
     r"""One record in, one record out, by a Python function.
 
     The type hints of `function` say what a record is. Where its parameter is hinted as a dataclass,
@@ -28,6 +31,9 @@ def map(function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> 
     | `list[...]`, a record class | list, struct |
     | `Annotated[Decimal, pa.decimal128(12, 2)]` | exactly that type |
     | `... \| None` | may be null; without it a null is refused (in results: not inside structs) |
+
+    `on_error` says what happens to a record at which the function fails, or whose result does not fit:
+    `"fail"` (the default), `"skip"`, `sl.retry(...)` or `sl.dead_letter(sink)`.
 
     Raises:
         DefinitionError: hints that can't be resolved, or that leave the output's columns open.
@@ -52,16 +58,23 @@ def map(function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> 
     >>> sales.map(label).collect().to_pylist()
     [{'text': 'pen: 3'}]
     """
-    return then(map_spec(checked_function(function), None if schema is None else schema_of(schema)))
+    spec = map_spec(checked_function(function), None if schema is None else schema_of(schema))
+    return then(spec, on_error=on_error)
 
 
-def flat_map(function: Callable[[Any], Iterable[Any]], *, schema: SchemaSpec | None = None) -> Transform:
+def flat_map(
+    function: Callable[[Any], Iterable[Any]],
+    *,
+    schema: SchemaSpec | None = None,
+    on_error: ErrorPolicy = "fail",
+) -> Transform:
     """One record in, any number of records out, by a Python function or generator.
 
     Records and columns as in `map`, with a result hinted as `Iterable[Rec]`, `list[Rec]` or the like. The
     rows inherit the event time of the record they were made of. Of a changelog they are deletions and
     insertions, so the function has to give the same records for the same record. Results are taken as
-    they come and go on in batches of at most 65,536 rows.
+    they come and go on in batches of at most 65,536 rows. With `on_error` (see `map`) a batch that fails is
+    tried again as a whole, then cut until the records that fail are alone.
 
     Raises:
         DefinitionError: as `map`, and for a result hinted as something else.
@@ -79,15 +92,22 @@ def flat_map(function: Callable[[Any], Iterable[Any]], *, schema: SchemaSpec | N
     >>> lines.flat_map(words).collect()["word"].to_pylist()
     ['to', 'be', 'or', 'not']
     """
-    return then(flat_map_spec(checked_function(function), None if schema is None else schema_of(schema)))
+    spec = flat_map_spec(checked_function(function), None if schema is None else schema_of(schema))
+    return then(spec, on_error=on_error)
 
 
-def map_batches(function: Callable[[Any], Any], *, schema: SchemaSpec | None = None) -> Transform:
+def map_batches(
+    function: Callable[[Any], Any], *, schema: SchemaSpec | None = None, on_error: ErrorPolicy = "fail"
+) -> Transform:
     """A function from one `pyarrow.RecordBatch` to another.
 
     The batch has the stream's columns and `__row__` (int32), the number of the row. A function that
     drops, adds or reorders rows names `__row__` in `schema` and returns it: event times follow it.
     Without it the row count must stay, and the order is trusted. `schema` defaults to the input's; a
     batch with other columns is refused.
+
+    With `on_error` (see `map`) a batch that fails is tried again, then cut into halves, and the halves
+    again, until the rows that fail are alone.
     """
-    return then(MapBatches(checked_function(function), None if schema is None else schema_of(schema)))
+    spec = MapBatches(checked_function(function), None if schema is None else schema_of(schema))
+    return then(spec, on_error=on_error)
