@@ -29,6 +29,7 @@ from streamlib.operators import Stream, count, max, mean, min, read, sum
 from streamlib.plan.flow import Flow
 from streamlib.plan.launch import Job, JobResult, Preview, Stats
 from streamlib.plan.launch import register as _register
+from streamlib.runners.dead_letters import read_dead_letters
 from streamlib.runners.launcher import LocalLauncher as _LocalLauncher
 
 __version__ = "0.1.0"
@@ -66,6 +67,7 @@ __all__ = [
     "operators",
     "plot",
     "read",
+    "read_dead_letters",
     "retry",
     "secret",
     "struct",

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 import streamlib as sl
 from streamlib import col
-from streamlib.connectors import memory
+from streamlib.cli.main import main
+from streamlib.connectors import memory, parquet
 from streamlib.core.batch import Batch
 from streamlib.core.contracts import StreamType
-from streamlib.core.errors import DefinitionError, InvariantError, TypeMismatchError
+from streamlib.core.errors import DefinitionError, InvariantError, SourceError, TypeMismatchError
 from streamlib.core.letters import LETTERS, from_data
 from streamlib.operators.map_records import map_spec
 from streamlib.plan.node import Node, Port
@@ -333,3 +335,33 @@ def test_policies_take_part_in_equality_and_a_default_one_does_not() -> None:
 
 def test_letters_have_a_fixed_schema() -> None:
     assert StreamType(LETTERS).schema.names[:2] == ["operator", "input"]
+
+
+# ------------------------------------------------------------------ reading dead letters
+
+
+def test_dead_letters_in_a_folder_are_read_and_listed_in_the_terminal(tmp_path: Any) -> None:
+    flow = careful(sl.dead_letter(parquet.sink(tmp_path / "dead")))
+    flow.run(state=tmp_path / "s", progress="none")
+    table = sl.read_dead_letters(tmp_path / "dead")
+    assert table.num_rows == 42
+    assert table.schema.names == LETTERS.names
+    listed = CliRunner().invoke(main, ["dlq", "ls", str(tmp_path / "dead"), "--operator", "readings.map"])
+    assert listed.exit_code == 0
+    assert "ValueError: unlucky" in listed.output
+    shown = CliRunner().invoke(main, ["dlq", "show", str(tmp_path / "dead"), "0"])
+    assert "doubled_unless_13" in shown.output
+    beyond = CliRunner().invoke(main, ["dlq", "show", str(tmp_path / "dead"), "42"])
+    assert beyond.exit_code == 1
+    unknown = CliRunner().invoke(main, ["dlq", "ls", str(tmp_path / "dead"), "--operator", "readings.mop"])
+    assert "did you mean 'readings.map'" in unknown.output
+
+
+def test_a_folder_without_dead_letters_is_refused_by_name(tmp_path: Any) -> None:
+    with pytest.raises(SourceError, match="no folder"):
+        sl.read_dead_letters(tmp_path / "none")
+    careful("skip").rebind(sinks={"out": parquet.sink(tmp_path / "out")}).run(
+        state=tmp_path / "s", progress="none"
+    )
+    with pytest.raises(SourceError, match="does not hold dead letters"):
+        sl.read_dead_letters(tmp_path / "out")

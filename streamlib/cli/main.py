@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from streamlib.cli import options, planning, running
+from streamlib.cli import letters, options, planning, running
 from streamlib.plan.render import FORMATS, PlanFormat
 
 _EPILOG = """\b
@@ -39,6 +39,7 @@ Run flows: as a stream, or as a batch over history.
   streamlib plan hot.py       its operators, columns, state and guarantees
   streamlib run hot.py        stream it until its end, or Ctrl-C
   streamlib backfill hot.py   the same over history, as a batch
+  streamlib dlq ls out/dead   records that failed and were kept
 """
 
 
@@ -110,3 +111,24 @@ def check(target: str, parameters: tuple[str, ...], **settings: Any) -> None:
     it came from: flag, environment, file and line, flow, or default. Secrets are named, never shown.
     """
     planning.check(target, parameters, options.asked(settings))
+
+
+@main.group(short_help="Read dead letters: records that failed.", no_args_is_help=True)
+def dlq() -> None:
+    """Read dead letters: the records that failed, in the folder of `sl.dead_letter(parquet.sink(PATH))`."""
+
+
+@dlq.command("ls", short_help="List the dead letters in PATH.")
+@click.argument("path")
+@click.option("--operator", metavar="ID", help="Only those of this operator, by its id in `streamlib plan`.")
+def dlq_ls(path: str, operator: str | None) -> None:
+    """List the dead letters in PATH, with the numbers that `show` takes."""
+    letters.ls(path, operator)
+
+
+@dlq.command("show", short_help="Show letter NUMBER in PATH, with its error and traceback.")
+@click.argument("path")
+@click.argument("number", type=int)
+def dlq_show(path: str, number: int) -> None:
+    """Show letter NUMBER in PATH: the record, where it failed, the error and the user's frames."""
+    letters.show_one(path, number)

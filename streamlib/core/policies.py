@@ -77,7 +77,7 @@ def dead_letter(sink: Sink, name: str = DEAD_LETTERS) -> DeadLetter:
 
     Dead letters are output like any other: they appear with the checkpoint that holds the records around
     them, once. All operators with the same sink and name share it. Read them with
-    `sl.read_dead_letters`, and run them through the flow again with `sl.redrive`.
+    `sl.read_dead_letters` or `streamlib dlq ls`.
 
     Args:
         sink: a sink that takes rows which are appended, for example `parquet.sink("out/dead")`.

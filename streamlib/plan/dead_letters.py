@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
+
 from streamlib.core.canonical import canonical
 from streamlib.core.contracts import OperatorSpec, Sink, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError
@@ -46,6 +48,11 @@ def dead_letter_ends(nodes: Sequence[Node]) -> list[Node]:
         )
         for name, (letter, senders) in found.items()
     ]
+
+
+def shares_columns(schema: pa.Schema) -> bool:
+    """Whether rows of this schema are dead letters."""
+    return schema.names == LETTERS.names and schema.types == LETTERS.types
 
 
 def with_sink(policy: ErrorPolicy, sinks: dict[str, Sink]) -> ErrorPolicy:
