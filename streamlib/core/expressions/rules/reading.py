@@ -251,8 +251,9 @@ def _bind_strftime(given: Given) -> Node:
 
 
 def _write(values: pa.Array, pieces: list[tuple[str, bool]], dtype: pa.DataType) -> pa.Array:
-    ticks: Any = None if family(dtype) is Family.DATE else local_ticks(values, dtype)
-    seconds = values if ticks is None else _whole_seconds(values, ticks, dtype)
+    has_clock = family(dtype) is not Family.DATE
+    ticks = local_ticks(values, dtype) if has_clock else np.zeros(0, np.int64)
+    seconds = _whole_seconds(values, ticks, dtype) if has_clock else values
     parts = [
         _fraction(ticks % ticks_a_second(dtype), directive, ticks_a_second(dtype))
         if is_fraction
