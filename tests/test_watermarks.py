@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamlib as sl
-from streamlib import windows
+from streamlib import col, windows
 from streamlib.connectors import memory
 from streamlib.core.batch import TimeBlocks
 from streamlib.core.contracts import Chunk, Operator, OperatorSpec
@@ -287,13 +287,18 @@ SCHEMA = pa.schema({"at": pa.int64()})
 
 
 def pipeline(
-    *partitions: str, size: int = 10, delay: int = 0, bounded: bool = True, max_ahead: Any = None
+    *partitions: str,
+    size: int = 10,
+    every: int | None = None,
+    delay: int = 0,
+    bounded: bool = True,
+    max_ahead: Any = None,
 ) -> Pipeline:
     source = scripted({p: [] for p in partitions}, SCHEMA, unbounded=not bounded)
     stream = sl.read(
         source, name="rows", event_time="at", watermark=sl.bounded_disorder(delay), max_ahead=max_ahead
     )
-    out = stream.window(windows.tumbling(size)).aggregate(n=sl.count())
+    out = stream.window(windows.sliding(size, every=every or size)).aggregate(n=sl.count())
     flow = sl.Flow("f", out.write(memory.sink(), name="out"), out.late().write(memory.sink(), name="late"))
     return Pipeline(flow.bind(), {"rows": partitions}, "streaming", 0.0)
 
@@ -332,10 +337,53 @@ def test_rows_within_the_bound_never_cut_a_batch(steps_up, behind):
 
 
 def test_a_batch_is_cut_right_before_the_row_whose_fate_the_watermark_decides():
+    pipe = pipeline("p", every=5)
+    offer(pipe, [1, 5, 12, 13, 9, 14])  # 9 comes after 13: [0, 10) is over by then, [5, 15) is not
+    assert steps(pipe) == [4, 2]
+    assert [row["n"] for row in written(pipe)["out"]] == [1, 2]  # [-5, 5) and [0, 10)
+
+
+def test_where_no_windows_overlap_late_rows_are_judged_without_a_cut():
     pipe = pipeline("p")
     offer(pipe, [1, 5, 12, 13, 9, 14])  # 9 comes after 13: its window [0, 10) is over by then
-    assert steps(pipe) == [4, 2]
-    assert written(pipe)["late"] == [{"at": 9}]
+    assert steps(pipe) == [6]
+    found = written(pipe)
+    assert found["late"] == [{"at": 9}]
+    assert [row["n"] for row in found["out"]] == [2]
+
+
+@dataclass(frozen=True, eq=False)
+class Untouched(OperatorSpec):
+    """Rows as they came, in batches of its own making."""
+
+    kind = "untouched"
+
+    def bind(self, inputs):
+        return (inputs[0],)
+
+    def build(self, inputs):
+        return UntouchedOperator()
+
+
+class UntouchedOperator(Operator):
+    def on_batch(self, batch, port):
+        return [(0, type(batch)(batch.schema, batch.columns, batch.num_rows, batch.event_time))]
+
+
+@pytest.mark.parametrize("custom", [False, True])
+def test_rows_are_cut_before_an_operator_that_may_not_hand_stamps_on(custom):
+    source = scripted({"p": []}, SCHEMA, unbounded=True)
+    stream = sl.read(source, name="rows", event_time="at", watermark=sl.bounded_disorder(0), max_ahead=None)
+    if custom:
+        stream = stream.then(Untouched())
+    else:
+        stream = stream.with_columns(double=col("at") * 2).filter(col("double") >= 0)
+    out = stream.window(windows.tumbling(10)).aggregate(n=sl.count())
+    flow = sl.Flow("f", out.write(memory.sink(), name="out"), out.late().write(memory.sink(), name="late"))
+    pipe = Pipeline(flow.bind(), {"rows": ["p"]}, "streaming", 0.0)
+    offer(pipe, [1, 12, 3, 14])
+    assert steps(pipe) == ([2, 2] if custom else [4])
+    assert [row["at"] for row in written(pipe)["late"]] == [3]
 
 
 def test_a_row_behind_the_watermark_whose_window_is_open_either_way_does_not_cut():
@@ -357,7 +405,7 @@ def test_a_row_that_is_late_already_does_not_cut():
 
 
 def test_a_cut_needs_no_second_look_at_the_rows_before_it():
-    pipe = pipeline("p", bounded=False)
+    pipe = pipeline("p", every=5, bounded=False)
     offer(pipe, [0, 10, 0, 20, 10, 30, 20])
     assert steps(pipe) == [2, 2, 2, 1]
     assert pipe.engine.late_rows == 3
@@ -368,9 +416,10 @@ def test_a_cut_needs_no_second_look_at_the_rows_before_it():
     cuts=st.lists(st.integers(1, 10), max_size=20),
     delay=DELAYS,
     bounded=st.booleans(),
+    every=st.sampled_from([5, 10]),
 )
-def test_what_is_late_does_not_depend_on_how_rows_are_offered(times, cuts, delay, bounded):
-    pipe = pipeline("p", delay=delay, bounded=bounded)
+def test_what_is_late_does_not_depend_on_how_rows_are_offered(times, cuts, delay, bounded, every):
+    pipe = pipeline("p", every=every, delay=delay, bounded=bounded)
     rest = list(times)
     for cut in [*cuts, len(times)]:
         part, rest = rest[:cut], rest[cut:]
@@ -381,7 +430,7 @@ def test_what_is_late_does_not_depend_on_how_rows_are_offered(times, cuts, delay
     steps(pipe)
     expected, newest = [], MIN_TIME
     for time in times:
-        if (time // 10 + 1) * 10 <= newest - delay:
+        if time // every * every + 10 <= newest - delay:
             expected.append({"at": time})
         newest = max(newest, time)
     assert written(pipe)["late"] == expected

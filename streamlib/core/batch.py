@@ -91,11 +91,21 @@ class Batch:
     """Rows of a stream: `schema`, `columns`, and the hidden vectors beside them.
 
     `event_time` holds microseconds, or is None; `changes` holds what happened to each row of a
-    changelog, and is None where the stream is append-only. Batches are immutable by convention:
-    every method returns a new one that shares buffers.
+    changelog, and is None where the stream is append-only. `judged_by` holds the watermark by which each
+    row is judged, where that of the operator it comes to may be lower (`runtime/admission.py`); mostly
+    it is None. Batches are immutable by convention: every method returns a new one that shares buffers.
     """
 
-    __slots__ = ("_time_blocks", "_time_bounds", "changes", "columns", "event_time", "num_rows", "schema")
+    __slots__ = (
+        "_time_blocks",
+        "_time_bounds",
+        "changes",
+        "columns",
+        "event_time",
+        "judged_by",
+        "num_rows",
+        "schema",
+    )
 
     def __init__(
         self,
@@ -104,12 +114,14 @@ class Batch:
         num_rows: int,
         event_time: Micros | None = None,
         changes: Changes | None = None,
+        judged_by: Micros | None = None,
     ) -> None:
         self.schema = schema
         self.columns: Sequence[Column] = columns if isinstance(columns, LazyColumns) else tuple(columns)
         self.num_rows = num_rows
         self.event_time = event_time
         self.changes = changes
+        self.judged_by = judged_by
         self._time_bounds: tuple[int, int] | None = None
         self._time_blocks: TimeBlocks | None = None
 
@@ -158,23 +170,29 @@ class Batch:
 
     def replaced(self, schema: pa.Schema, columns: Sequence[Column]) -> Batch:
         """The same rows with other columns; the hidden vectors stay."""
-        return Batch(schema, columns, self.num_rows, self.event_time, self.changes)
+        return Batch(schema, columns, self.num_rows, self.event_time, self.changes, self.judged_by)
+
+    def stamped(self, judged_by: Micros) -> Batch:
+        """The same rows, each judged by a watermark of its own."""
+        return Batch(self.schema, self.columns, self.num_rows, self.event_time, self.changes, judged_by)
 
     def slice(self, start: int, stop: int) -> Batch:
         """Rows `start:stop`, as views."""
         times = None if self.event_time is None else self.event_time[start:stop]
         changes = None if self.changes is None else self.changes[start:stop]
+        judged_by = None if self.judged_by is None else self.judged_by[start:stop]
         columns = [
             c[start:stop] if isinstance(c, np.ndarray) else c.slice(start, stop - start) for c in self.columns
         ]
-        return Batch(self.schema, columns, stop - start, times, changes)
+        return Batch(self.schema, columns, stop - start, times, changes, judged_by)
 
     def take(self, indices: npt.NDArray[np.intp]) -> Batch:
         """The rows at `indices`, in that order. Columns are taken when they are looked at."""
         times = None if self.event_time is None else self.event_time.take(indices)
         changes = None if self.changes is None else self.changes.take(indices)
+        judged_by = None if self.judged_by is None else self.judged_by.take(indices)
         columns = LazyColumns(len(self.columns), _taking(self.columns, indices))
-        return Batch(self.schema, columns, len(indices), times, changes)
+        return Batch(self.schema, columns, len(indices), times, changes, judged_by)
 
     def filter(self, mask: npt.NDArray[np.bool_]) -> Batch:
         """The rows where `mask` is true. Half an update that is left becomes a deletion or an insertion."""
@@ -218,7 +236,7 @@ def _concatenating(batches: Sequence[Batch]) -> Callable[[int], Column]:
 
 
 def concat_batches(batches: Sequence[Batch]) -> Batch:
-    """All rows of `batches` (at least one, of one schema), in order."""
+    """All rows of `batches` (at least one, of one schema, none stamped), in order."""
     if len(batches) == 1:
         return batches[0]
     first = batches[0]

@@ -143,6 +143,19 @@ class Operator(ABC):
         """
         return ()
 
+    keeps_stamps: ClassVar[bool] = False
+    """Whether each output row has the `Batch.judged_by` of the input row it comes from.
+
+    True for what looks at rows alone and makes its batches by `replaced`, `take`, `filter` or `slice`.
+    """
+
+    judges_stamped: bool = False
+    """Whether a row is judged by the later of this operator's watermark and its `Batch.judged_by`.
+
+    Where all that judges below a source does, batches with late rows are not cut: see
+    `runtime/admission.py`. What the first output tells must then never be late itself.
+    """
+
     delay: int = 0
     """By how much the output's watermark stays behind the input's, in microseconds."""
 

@@ -85,6 +85,8 @@ class Rename(OperatorSpec):
 class _Choosing(Operator):
     """The columns at some indices, under other names."""
 
+    keeps_stamps: ClassVar[bool] = True
+
     def __init__(self, schema: pa.Schema, indices: Sequence[int]) -> None:
         self._schema = schema
         self._indices = tuple(indices)

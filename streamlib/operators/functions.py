@@ -54,6 +54,8 @@ class MapBatches(OperatorSpec):
 
 
 class _MapBatches(Operator):
+    keeps_stamps: ClassVar[bool] = True
+
     def __init__(
         self, function: Callable[[Any], Any], schema: pa.Schema, follows: bool, identity: tuple[str, ...]
     ) -> None:
@@ -71,11 +73,12 @@ class _MapBatches(Operator):
             fitted = result.select(self._schema.names).cast(self._schema)
         except (pa.ArrowException, ValueError) as cause:
             raise self._wrong(f"{result.schema.to_string()}", f"{self._schema.to_string()}") from cause
-        times, changes = batch.event_time, batch.changes
+        times, changes, stamps = batch.event_time, batch.changes, batch.judged_by
         if parents is not None:
             times = None if times is None else times.take(parents)
             changes = None if changes is None else kept(changes, parents)
-        found = Batch.from_arrow(fitted, times, changes)
+            stamps = None if stamps is None else stamps.take(parents)
+        found = Batch(fitted.schema, fitted.columns, fitted.num_rows, times, changes, stamps)
         check_identity(batch, found, self._identity, parents, function_id(self._function))
         return ((0, found),) if fitted.num_rows else ()
 

@@ -59,6 +59,8 @@ def _lost(rescue: Rescue, numbers: Sequence[int], index: int, error: Exception) 
 
 
 class _Map(Operator):
+    keeps_stamps: ClassVar[bool] = True
+
     def __init__(self, spec: Map, read: Read, identity: tuple[str, ...]) -> None:
         self._function = spec.function
         self._schema = spec.schema

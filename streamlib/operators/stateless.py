@@ -104,6 +104,8 @@ class WithColumns(OperatorSpec):
 class _Projection(Operator):
     """Columns of the output: expressions, or indices of columns that pass through."""
 
+    keeps_stamps: ClassVar[bool] = True
+
     def __init__(self, schema: pa.Schema, columns: Sequence[Bound | int]) -> None:
         self._schema = schema
         self._columns = tuple(columns)
@@ -175,6 +177,8 @@ class SplitBy(OperatorSpec):
 
 
 class _Filter(Operator):
+    keeps_stamps: ClassVar[bool] = True
+
     def __init__(self, condition: Bound, both: bool) -> None:
         self._condition = condition
         self._both = both
@@ -230,6 +234,8 @@ class KeyBy(OperatorSpec):
 class Passing(Operator):
     """Every row on, as it came."""
 
+    keeps_stamps: ClassVar[bool] = True
+
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
         return ((0, batch),)
 
@@ -274,6 +280,8 @@ def _columns(stream: StreamType) -> list[tuple[str, pa.DataType]]:
 class _Union(Operator):
     """Every row on, with what all inputs have: nulls where one may hold them, event time where all do."""
 
+    keeps_stamps: ClassVar[bool] = True
+
     def __init__(self, out: StreamType) -> None:
         self._out = out
 
@@ -282,4 +290,5 @@ class _Union(Operator):
         changes = batch.changes
         if changes is None and self._out.changes is not None:
             changes = np.full(batch.num_rows, INSERT, np.int8)
-        return ((0, Batch(self._out.schema, batch.columns, batch.num_rows, times, changes)),)
+        columns, stamps = batch.columns, batch.judged_by
+        return ((0, Batch(self._out.schema, columns, batch.num_rows, times, changes, stamps)),)

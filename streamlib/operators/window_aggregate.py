@@ -18,7 +18,7 @@ from streamlib.core.changes import INSERT, Changelog, Changes
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.errors import EventTimeError
 from streamlib.core.later_batch import LaterBatch
-from streamlib.core.time import MIN_TIME, Micros, earlier, later, show_duration
+from streamlib.core.time import MIN_TIME, Micros, add_saturating, earlier, later, show_duration
 from streamlib.operators.bound_aggregate import Aggregate, keeps, order_sensitive
 from streamlib.operators.cells import Cells
 from streamlib.operators.fired_windows import FiredWindows
@@ -121,6 +121,8 @@ class WindowAggregateOperator(Operator):
     def __init__(self, spec: WindowAggregate, stream: StreamType, out: pa.Schema, missed: pa.Schema) -> None:
         self.delay = spec.lateness
         self._grid = grid_of(spec.window)
+        # a slice that windows share must not get a row before all windows that the row missed have fired
+        self.judges_stamped = self._grid.windows_per_row() == 1
         self._stream = stream
         self._out = out
         self._missed = missed
@@ -153,7 +155,7 @@ class WindowAggregateOperator(Operator):
     def _may_wait(self, batch: Batch) -> bool:
         """Whether nothing is decided about the rows before a window fires: none is late for any."""
         closed = earlier(self._watermark, self._lateness)
-        return batch.num_rows > 0 and batch.time_bounds[0] >= closed
+        return batch.num_rows > 0 and batch.judged_by is None and batch.time_bounds[0] >= closed
 
     def _flush(self) -> Iterable[Output]:
         """Take in the small batches that wait. No window has ended since they came."""
@@ -176,10 +178,7 @@ class WindowAggregateOperator(Operator):
         assert batch.event_time is not None
         if not batch.num_rows:
             return None, []
-        closed = earlier(self._watermark, self._lateness)
-        if batch.time_bounds[0] >= closed:
-            closed = MIN_TIME  # nothing can be late
-        placed = self._grid.place(batch.event_time, closed)
+        placed = self._grid.place(batch.event_time, self._closed(batch))
         late = self._late_outputs(batch, placed)
         if not len(placed.slices):
             return None, late
@@ -189,6 +188,14 @@ class WindowAggregateOperator(Operator):
             keys.append(placed.starts)
         beside = None if grouped else self._slices.beside(rows.num_rows)
         return self._aggregator.build(rows, keys, placed.slices, grouped, beside), late
+
+    def _closed(self, batch: Batch) -> int | Micros:
+        """What has closed the windows for which a row is late: they end there or before."""
+        if batch.judged_by is None:
+            closed = earlier(self._watermark, self._lateness)
+            return MIN_TIME if batch.time_bounds[0] >= closed else closed
+        marks = np.maximum(batch.judged_by, self._watermark)
+        return add_saturating(marks, -self._lateness) if self._lateness else marks
 
     def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> Mapping[int, Partial]:
         """See `Combines`."""
@@ -285,6 +292,7 @@ class UpdatingWindowAggregate(WindowAggregateOperator):
     def __init__(self, spec: WindowAggregate, stream: StreamType, out: pa.Schema, missed: pa.Schema) -> None:
         super().__init__(spec, stream, out, missed)
         self.delay = 0
+        self.judges_stamped = False  # which late rows the first result holds depends on when it is shown
         slices = self._aggregator
         self._windows = PartialAggregator([*self._key_types, pa.int64()], slices.aggregates, slices.own)
         self._fired = FiredWindows(self._windows)

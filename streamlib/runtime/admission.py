@@ -3,7 +3,8 @@
 Lateness must not depend on how rows are cut into batches. Rows within the bound of the watermark
 strategy are on time under any watermark and always enter. A row behind its running watermark is
 judged by it: where some operator's deadline lies between the watermark at which the operators stand
-and the running one, the batch is cut before the row and the watermark advances first.
+and the running one, the batch is cut before the row and the watermark advances first. Where all
+these operators can, the batch is not cut: it is stamped with the running watermark of such rows.
 
 Over bounded sources lateness does not depend on the interleaving of partitions either: there a row
 behind its own partition's watermark waits until the other partitions have come as far. It is then
@@ -23,19 +24,25 @@ from streamlib.runtime.engine import Engine
 
 
 def admit(
-    engine: Engine, source: str, watermarks: SourceWatermarks, partition: str, batch: Batch, aligned: bool
-) -> int:
-    """How many of the first rows of a batch may enter before the watermark has to advance.
+    engine: Engine,
+    source: str,
+    watermarks: SourceWatermarks,
+    partition: str,
+    batch: Batch,
+    aligned: bool,
+    stamps: bool,
+) -> Batch:
+    """The first rows of a batch: those that may enter before the watermark has to advance.
 
-    0 only if `aligned`, where the partition waits for others; the partition that is furthest
-    behind never waits.
+    No rows only if `aligned`, where the partition waits for others; the partition that is furthest
+    behind never waits. With `stamps` all of them.
     """
     own = watermarks.partitions[partition].watermark
     times = batch.event_time
     assert times is not None
     least, largest = batch.time_bounds
     if least >= max(own, watermarks.caused_by(largest)):
-        return len(times)  # no row is behind any watermark that these rows can cause
+        return batch  # no row is behind any watermark that these rows can cause
     stands = watermarks.output
     rows, running = watermarks.suspects(partition, batch.time_blocks, MIN_TIME if aligned else stands)
     if aligned:
@@ -44,10 +51,14 @@ def admit(
         running = np.maximum(np.minimum(running, watermarks.others(partition)), stands)
     behind = times.take(rows) < running
     if not behind.any():
-        return len(times)
+        return batch
+    if stamps:
+        judged_by = np.full(len(times), MIN_TIME)
+        judged_by[rows[behind]] = running[behind]
+        return batch.stamped(judged_by)
     cut = behind & (running >= engine.deadline_after(source, stands))
     first = int(cut.argmax())
-    return int(rows[first]) if cut[first] else len(times)
+    return batch.slice(0, int(rows[first])) if cut[first] else batch
 
 
 def check_event_times(batch: Batch, limit: int | None, now: int) -> None:

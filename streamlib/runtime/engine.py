@@ -6,6 +6,7 @@ so a simulator can replay it. A runner only decides when to call it.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -85,6 +86,25 @@ class Judge:
     stage: Stage
     operator: Operator
     delay: int
+
+
+class _Rows(enum.Enum):
+    """What a stage sees of a source's late rows."""
+
+    STAMPED = enum.auto()
+    NEVER_LATE = enum.auto()
+    OTHER = enum.auto()
+
+    def below(self, stage: Stage, output: int) -> _Rows:
+        """What comes out of a stage that sees such rows."""
+        operator = stage.operator
+        if operator is None:
+            return self  # the source itself
+        if self is _Rows.STAMPED and operator.judges_stamped:
+            return _Rows.NEVER_LATE if output == 0 else _Rows.OTHER
+        if self is _Rows.STAMPED and operator.keeps_stamps and not stage.custom and stage.passes_time:
+            return _Rows.STAMPED
+        return _Rows.NEVER_LATE if self is _Rows.NEVER_LATE else _Rows.OTHER
 
 
 def _delay(stage: Stage) -> int:
@@ -205,6 +225,26 @@ class Engine:
         """
         judges = self._judges[source]
         return min((later(min(judge.stage.inputs), judge.delay) for judge in judges), default=MAX_TIME)
+
+    def judges_stamped(self, source: str, aligned: bool) -> bool:
+        """Whether every operator that may see late rows of `source` judges them by stamps.
+
+        Such an operator comes right below the source, or with operators between that keep stamps: rows of
+        another source may join them only if both are `aligned`. Or it sees the results of another one,
+        which are never late.
+        """
+        found: dict[int, _Rows] = {self._sources[source].number: _Rows.STAMPED}
+        for stage in self._stages:
+            ways = {found[i].below(self._stages[i], output) for i, output in stage.bound.inputs if i in found}
+            if not ways:
+                continue
+            alone = aligned or stage.bound.sources == {source}
+            found[stage.number] = ways.pop() if len(ways) == 1 and alone else _Rows.OTHER
+        judging = {judge.stage.number: judge.operator for judge in self._judges[source]}
+        return all(
+            found[number] is _Rows.NEVER_LATE or (found[number] is _Rows.STAMPED and operator.judges_stamped)
+            for number, operator in judging.items()
+        )
 
     @property
     def delays(self) -> bool:

@@ -35,6 +35,8 @@ class SourceInput:
     intakes: dict[str, Intake]
     watermarks: SourceWatermarks | FloorWatermarks
     aligned: bool
+    stamps: bool = False
+    """Whether late rows are judged by stamps, so that batches need not be cut before them."""
     codes: bool = False
     """Whether all operators that see the rows take texts as codes."""
     newest: int = MIN_TIME
@@ -101,6 +103,7 @@ class Pipeline:
             aligned = mode == "batch" or all(reads[name][1].source.bounded for name in names)
             for name in names:
                 self.sources[name].aligned = aligned
+                self.sources[name].stamps = self.engine.judges_stamped(name, aligned)
                 self.sources[name].codes = _takes_codes(flow, name)
         self._domains = domains
 
@@ -167,24 +170,23 @@ class Pipeline:
     ) -> int:
         intake = source.intakes[partition]
         batch = intake.front(limit)
-        rows = batch.num_rows
         if isinstance(source.watermarks, SourceWatermarks) and batch.event_time is not None:
             try:
                 check_event_times(batch, source.read.max_ahead, wall)
             except StreamlibError as error:
                 raise _blamed(source, partition, intake.rows, error) from error.__cause__
-            rows = admit(
+            batch = admit(
                 self.engine,
                 source.name,
                 source.watermarks,
                 partition,
                 batch,
                 source.aligned and wait,
+                source.stamps,
             )
-        if not rows:
-            return 0
-        self._enter(source, partition, batch if rows == batch.num_rows else batch.slice(0, rows), now)
-        return rows
+        if batch.num_rows:
+            self._enter(source, partition, batch, now)
+        return batch.num_rows
 
     def _enter(self, source: SourceInput, partition: str, batch: Batch, now: float) -> None:
         floor = source.intakes[partition].enter(batch.num_rows)

@@ -31,10 +31,11 @@ class AssignedGrid:
     def numbers_tell_starts(self) -> bool:
         return False
 
-    def place(self, times: Micros, closed: int) -> Placement:
+    def place(self, times: Micros, closed: int | Micros) -> Placement:
         rows, starts, ends = self.assign(times)
-        self._check_next(ends, closed)
-        over = ends <= closed
+        if isinstance(closed, int):
+            self._check_next(ends, closed)
+        over = ends <= (closed if isinstance(closed, int) else closed.take(rows))
         if not over.any():
             return Placement(rows, ends, starts)
         kept = ~over

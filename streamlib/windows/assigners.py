@@ -152,10 +152,13 @@ class SlidingWindow(WindowAssigner):
         rows, windows = self.windows_holding(self.slices(times), MIN_TIME, MAX_TIME)
         return rows, self.starts(windows), self.ends(windows)
 
-    def place(self, times: Micros, closed: int) -> Placement:
+    def place(self, times: Micros, closed: int | Micros) -> Placement:
         """See `Grid`. A row goes into its one slice if its last window is still open."""
         slices = self.slices(times)
-        behind = closed > MIN_TIME and int(times.min()) < closed
+        if isinstance(closed, int):
+            behind = closed > MIN_TIME and int(times.min()) < closed
+        else:
+            behind = bool((times < closed).any())
         if not behind and self.slide <= self.size:
             return Placement(None, slices)
         last = self.last_windows_of(slices)
@@ -166,11 +169,18 @@ class SlidingWindow(WindowAssigner):
         missed = self._missed(times, slices, closed)
         return replace(_kept(inside & ~late, slices), late=late if late.any() else None, missed=missed)
 
-    def _missed(self, times: Micros, slices: Micros, closed: int) -> tuple[Indices, Micros, Micros] | None:
+    def _missed(
+        self, times: Micros, slices: Micros, closed: int | Micros
+    ) -> tuple[Indices, Micros, Micros] | None:
         """Every row and window of it that is over."""
         behind = np.flatnonzero(times < closed)
-        rows, windows = self.windows_holding(slices.take(behind), MIN_TIME, self.last_over(closed))
-        return (behind.take(rows), self.starts(windows), self.ends(windows)) if len(rows) else None
+        last = self.last_over(closed if isinstance(closed, int) else int(closed.max()))
+        found, windows = self.windows_holding(slices.take(behind), MIN_TIME, last)
+        rows, ends = behind.take(found), self.ends(windows)
+        if not isinstance(closed, int):
+            over = ends <= closed.take(rows)
+            rows, windows, ends = rows[over], windows[over], ends[over]
+        return (rows, self.starts(windows), ends) if len(rows) else None
 
     def describe(self) -> str:
         """The window on one line, as it is written."""

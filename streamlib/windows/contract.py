@@ -85,8 +85,8 @@ class Grid(Protocol):
         """Whether a window's number tells its start. Else the start is kept beside the keys."""
         ...
 
-    def place(self, times: Micros, closed: int) -> Placement:
-        """Where rows go whose windows are over if they end at `closed` or before."""
+    def place(self, times: Micros, closed: int | Micros) -> Placement:
+        """Where rows go whose windows are over if they end at `closed` (of each row, or one) or before."""
         ...
 
     def windows_of(self, number: int) -> range:
