@@ -91,6 +91,15 @@ def test_import_time_ends_with_one_json_object(tmp_path):
     assert list(found) == ["seconds", "goal", "rounds"]
 
 
+def test_checkpoints_end_with_one_json_object(tmp_path):
+    short = ("--seconds", "0.5", "--rounds", "1", "--interval", "100ms", "--keys", "20000")
+    found = last_line(run("checkpoints.py", *short, "--json", folder=tmp_path))
+    assert all(flow["ratio"] > 0 and flow["checkpoints"] > 0 for flow in found["flows"])
+    assert [size["flow"] for size in found["bytes"]] == ["tumbling, always open", "running"]
+    assert all(0 < 20 * size["one_percent"] < size["full"] for size in found["bytes"])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bids_come_from_the_seed_alone():
     assert make_bids(5_000, seed=3).equals(make_bids(5_000, seed=3))
     assert not make_bids(5_000, seed=3).equals(make_bids(5_000, seed=4))

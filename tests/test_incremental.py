@@ -16,9 +16,11 @@ from streamlib.core.batch import Batch
 from streamlib.core.contracts import Operator, OperatorState, StreamType
 from streamlib.core.segment import Segment
 from streamlib.core.time import MAX_TIME
-from streamlib.operators import sealed
+from streamlib.operators import fired_windows, sealed
+from streamlib.operators.running_aggregate import RunningAggregate
 from streamlib.operators.window_aggregate import WindowAggregate
 from streamlib.runtime.rescale import merged_states, split_states
+from streamlib.state.key_groups import key_groups
 from streamlib.windows.contract import WindowAssigner
 
 KEYED = StreamType(pa.schema({"at": pa.int64(), "key": pa.int64(), "value": pa.int64()}), True, ("key",))
@@ -99,6 +101,7 @@ def few(monkeypatch):
     """Compact early, so that little data meets all of it."""
     monkeypatch.setattr(sealed, "MANY_RUNS", 4)
     monkeypatch.setattr(sealed, "FEW_GROUPS", 3)
+    monkeypatch.setattr(fired_windows, "MANY_TOLD", 4)
 
 
 @pytest.mark.parametrize("lateness", [0, 7])
@@ -216,3 +219,38 @@ def test_segments_are_shared_out_to_any_number_of_workers(workers):
     one = spec.build([KEYED])
     one.restore(merged_states(again)["op"])
     assert table_of(results(one.on_watermark(MAX_TIME))) == table_of(expected)
+
+
+def test_windows_that_fired_and_still_take_late_rows_are_few_files():
+    spec = spec_of(windows.tumbling(10), lateness=10_000)
+    operator = spec.build([KEYED])
+    for i in range(100):
+        list(operator.on_batch(batch([(i * 10, 1, 1), (i * 10, 2, 1)]), 0))
+        list(operator.on_watermark(i * 10 + 10))
+        state = stored(operator.snapshot())
+        assert len(state.tables["fired"]) <= fired_windows.MANY_TOLD + 1
+    late = batch([(5, 1, 7), (505, 2, 7)])  # their windows leave the files that told them
+    expected = results(operator.on_batch(late, 0))
+    assert len(expected) == 4  # an update each: the row before, and the row after
+    for kept in (state, stored(operator.snapshot())):
+        again = spec.build([KEYED])
+        again.restore(kept)
+        changed = results(again.on_batch(late, 0))
+        assert len(changed) == 4
+        if kept is state:
+            assert table_of(changed) == table_of(expected)
+        else:
+            assert sorted(row["total"] for row in changed) == [8, 8, 15, 15]
+
+
+@pytest.mark.parametrize("dtype", [pa.int64(), pa.string()])
+def test_slots_remember_the_key_group_that_the_hash_of_the_key_gives(dtype):
+    stream = StreamType(pa.schema({"key": dtype}), keys=("key",))
+    operator = RunningAggregate((("n", sl.count()),)).build([stream])
+    for start in (0, 500, 250):
+        keys = pa.array(range(start, start + 1000)).cast(dtype)
+        list(operator.on_batch(Batch(stream.schema, [keys], 1000), 0))
+        for segment in operator.snapshot().tables["groups"]:
+            table = segment.table()
+            expected = key_groups([table["key.key"].combine_chunks()], table.num_rows)
+            assert table["__key_group"].to_pylist() == expected.tolist()

@@ -15,13 +15,15 @@ from streamlib.operators.firing import first_from
 from streamlib.operators.keyed_states import MANY_DEAD, KeyedStates, Step, ToTable
 from streamlib.operators.partials import Block, PartialAggregator
 
+MANY_TOLD = 32  # files that a restore has to read for one table
+
 
 @dataclass
 class _Firing:
-    """What windows showed when they fired together, in their order; `segment` once it was in a snapshot."""
+    """What windows showed when they fired together, in their order; a segment may tell it, beside others."""
 
     groups: Block
-    segment: Segment | None = None
+    told: _Told | None = None
 
     @property
     def last(self) -> int:
@@ -32,6 +34,14 @@ class _Firing:
         start, stop = (first_from(self.groups, number) for number in (window, window + 1))
         rest = (self.groups.slice(0, start), self.groups.slice(stop, len(self.groups)))
         return self.groups.slice(start, stop), [_Firing(part) for part in rest if len(part)]
+
+
+@dataclass(eq=False)
+class _Told:
+    """Firings that a segment holds; it counts while all of them are as they were, or over."""
+
+    segment: Segment
+    firings: list[_Firing]
 
 
 class FiredWindows:
@@ -45,6 +55,7 @@ class FiredWindows:
     """
 
     def __init__(self, aggregator: PartialAggregator) -> None:
+        self._aggregator = aggregator
         self._fired: list[_Firing] = []  # no window is in two, and they are in the order of windows
         self._table = KeyedStates(aggregator)
         self._moved: dict[int, int] = {}  # windows in the table, and how many groups came with each
@@ -72,6 +83,10 @@ class FiredWindows:
         groups, rest = self._fired[at].without(window)
         if not len(groups):
             return 0
+        told = self._fired[at].told
+        if told is not None:  # the others are told anew: its rows of this window must not come back
+            for firing in told.firings:
+                firing.told = None
         self._fired[at : at + 1] = rest
         self._table.add(_keyed(groups))
         return len(groups)
@@ -95,11 +110,26 @@ class FiredWindows:
 
     def segments(self, to_table: ToTable) -> list[Segment]:
         """All groups; of several rows of one group the last one counts."""
-        for firing in self._fired:
-            if firing.segment is None:
-                firing.segment = _segment(firing.groups, to_table)
-        found = [firing.segment for firing in self._fired if firing.segment is not None]
-        return [*found, *self._table.segments(to_table)]
+        self._tell(to_table)
+        told = dict.fromkeys(firing.told for firing in self._fired)
+        return [*(t.segment for t in told if t is not None), *self._table.segments(to_table)]
+
+    def _tell(self, to_table: ToTable) -> None:
+        """One segment of the firings that none tells; where segments are many, also of the smaller ones.
+
+        So sizes double from segment to segment, and a firing is written a logarithm of times.
+        """
+        new = [firing for firing in self._fired if firing.told is None]
+        if not new:
+            return
+        known = list(dict.fromkeys(firing.told for firing in self._fired if firing.told is not None))
+        if len(known) >= MANY_TOLD:
+            known.sort(key=lambda told: len(told.firings))
+            joined = known[: MANY_TOLD // 2]
+            new = [f for f in self._fired if f.told is None or f.told in joined]
+        told = _Told(_segment([firing.groups for firing in new], self._aggregator, to_table), new)
+        for firing in new:
+            firing.told = told
 
     def restore(self, groups: Block, over: int) -> None:
         """Become what `segments` told; windows up to the number `over` are over."""
@@ -111,8 +141,8 @@ class FiredWindows:
         self._moved = dict(zip(windows.tolist(), counts.tolist(), strict=True))
 
 
-def _segment(groups: Block, to_table: ToTable) -> Segment:
-    return Segment(lambda: to_table(_keyed(groups)))
+def _segment(fired: list[Block], aggregator: PartialAggregator, to_table: ToTable) -> Segment:
+    return Segment(lambda: to_table(aggregator.concat([_keyed(groups) for groups in fired])))
 
 
 def _keyed(block: Block) -> Block:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from streamlib.core.batch import as_arrow
+from streamlib.core.batch import Column, as_arrow
 from streamlib.core.contracts import StreamType
 from streamlib.core.errors import DefinitionError, UnknownColumnError
 from streamlib.operators.grouping import decoded_type
@@ -57,13 +57,14 @@ class GroupTables:
         self._aggregator = aggregator
         self._number = number
 
-    def table(self, groups: Block) -> pa.Table:
-        """The groups as a table."""
+    def table(self, groups: Block, key_group: Column | None = None) -> pa.Table:
+        """The groups as a table; the key group of each is computed unless it is given."""
         columns: dict[str, pa.Array] = {}
         for name, column, dtype in zip(self._keys, groups.keys, self._aggregator.key_types, strict=True):
             columns[name] = as_arrow(column, dtype)
         own = list(columns.values())[: self._aggregator.own]
-        key_group = key_groups(own, len(groups))
+        if key_group is None:
+            key_group = key_groups(own, len(groups))
         fields = self._aggregator.columns
         for name, column, field in zip(self._state_names(), groups.states, fields, strict=True):
             columns[name] = field.stored(column)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,14 @@ from streamlib.operators.partials import Block, PartialAggregator
 from streamlib.state.key_columns import GrowingColumn, LogColumn, VectorColumn
 from streamlib.state.key_slots import KeySlots, Slots
 
-ToTable = Callable[[Block], pa.Table]
-"""Writes groups as a state table."""
+
+class ToTable(Protocol):
+    """Writes groups as a state table."""
+
+    def __call__(self, groups: Block, key_group: Column | None = None) -> pa.Table:
+        """The table; the key group of each group is computed unless it is given."""
+        ...
+
 
 MANY_SEGMENTS = 64  # files that a restore has to read for one table
 MANY_DEAD = 4096  # slots: fewer groups without rows are not worth making the table anew
@@ -127,8 +134,21 @@ class KeyedStates:
             changed = np.flatnonzero(self._columns[0].all())
         self._changed.all()[:] = False
         if len(changed):
-            self._segments.append(_segment(self._at(changed), to_table))
+            self._segments.append(self._segment(changed, to_table))
         return list(self._segments)
+
+    def _segment(self, slots: Slots, to_table: ToTable) -> Segment:
+        """The groups as they are now; their keys, which stay, are gathered when it is made."""
+        *keys, key_groups = self._slots.fixed()
+        states = tuple(column.take(slots) for column in self._columns)
+        whole = self._aggregator.own == len(self._aggregator.key_types)
+
+        def build() -> pa.Table:
+            found = tuple(take(slots) for take in keys)
+            groups = Block(np.zeros(len(slots), np.int64), found, states)
+            return to_table(groups, key_groups(slots) if whole else None)
+
+        return Segment(build)
 
     def restore(self, groups: Block) -> None:
         """Become what `groups` told; of several rows of one group the last one counts."""
@@ -145,10 +165,6 @@ class KeyedStates:
         for column, states in zip(self._columns, groups.states, strict=True):
             column.put(np.arange(len(last)), take_rows(states, last))
         self._dead -= int(np.count_nonzero(self._columns[0].all()))
-
-
-def _segment(groups: Block, to_table: ToTable) -> Segment:
-    return Segment(lambda: to_table(groups))
 
 
 def _growing(field: StateField) -> GrowingColumn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +12,8 @@ import pyarrow as pa
 from streamlib.core.batch import Column, as_arrow, as_numpy, numpy_type
 
 Rows = npt.NDArray[np.int64]
+Taking = Callable[[Rows], Column]
+"""Gives the values of slots."""
 
 _FIRST = 1024  # values a new column has room for
 _PIECES = 16  # pieces of a log before the newest are put together
@@ -41,6 +44,10 @@ class VectorColumn:
     def take(self, slots: Rows) -> Column:
         """The values of slots."""
         return self._values.take(slots)
+
+    def fixed(self) -> Taking:
+        """Gives the values of slots that there are now, whatever is added later, if none is replaced."""
+        return self._values.take
 
     def put(self, slots: Rows, values: Column) -> None:
         """Replace the values of slots, which differ."""
@@ -90,9 +97,17 @@ class LogColumn:
 
     def take(self, slots: Rows) -> Column:
         """The values of slots."""
-        where = pa.array(self._at.take(slots))
-        found = pa.chunked_array(self._pieces, self._dtype).take(where)
-        return found.combine_chunks() if found.num_chunks != 1 else found.chunk(0)
+        return self.fixed()(slots)
+
+    def fixed(self) -> Taking:
+        """Gives the values of slots that there are now, whatever is added later, if none is replaced."""
+        values, places = pa.chunked_array(self._pieces, self._dtype), self._at.fixed()
+
+        def taken(slots: Rows) -> pa.Array:
+            found = values.take(pa.array(places(slots)))
+            return found.combine_chunks() if found.num_chunks != 1 else found.chunk(0)
+
+        return taken
 
     def all(self) -> pa.Array:
         """All values, in the order of slots."""
@@ -125,6 +140,10 @@ class KeyNumbers:
     def take(self, slots: Rows) -> Column:
         """The values of slots."""
         return self._column.take(slots)
+
+    def fixed(self) -> Taking:
+        """Gives the values of slots that there are now, whatever is added later."""
+        return self._column.fixed()
 
     def put(self, slots: Rows, values: Column) -> None:
         """Replace the values of slots, which differ."""

@@ -63,7 +63,12 @@ _BYTE_TYPES: tuple[Callable[[Any], bool], ...] = (
 
 def key_groups(columns: Sequence[Column], num_rows: int) -> npt.NDArray[np.int16]:
     """The key group of each of `num_rows` rows, in 0..127. Keys are the columns in their order."""
-    return (key_hash(columns, num_rows) >> _GROUP_SHIFT).astype(np.int16)
+    return groups_of_hashes(key_hash(columns, num_rows))
+
+
+def groups_of_hashes(hashes: Hashes) -> npt.NDArray[np.int16]:
+    """The key group of each key, by its hash."""
+    return (hashes >> _GROUP_SHIFT).astype(np.int16)
 
 
 def owners(workers: int) -> npt.NDArray[np.intp]:

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamlib.core.batch import Column, as_arrow, as_numpy
-from streamlib.state.key_columns import GrowingColumn, growing
-from streamlib.state.key_groups import key_hash
+from streamlib.state.key_columns import GrowingColumn, Taking, VectorColumn, growing
+from streamlib.state.key_groups import groups_of_hashes, key_hash
 from streamlib.state.mixing import Hashes, mix
 
 Slots = npt.NDArray[np.int64]
@@ -38,6 +38,7 @@ class KeySlots:
         self._columns: list[GrowingColumn] = [growing(dtype) for dtype in types]
         self._exact = len(types) == 1 and (pa.types.is_integer(types[0]) or pa.types.is_boolean(types[0]))
         self._hashes = growing(pa.uint64())
+        self._groups = VectorColumn(np.dtype(np.int16))
         self._count = 0
         self._allocate(_SMALLEST)
 
@@ -47,17 +48,20 @@ class KeySlots:
     def of(self, keys: Sequence[Column], rows: int) -> Slots:
         """The slot of each row's key; keys that are new get one."""
         if not self._types:
-            self._count = max(self._count, min(rows, 1))
+            if rows and not self._count:
+                self._count = 1
+                self._groups.append(np.zeros(1, np.int16))  # the hash of no columns is 0
             return np.zeros(rows, np.int64)
         hashes = key_hash(keys, rows)
-        slots = self._find_or_add(hashes, keys, None)
+        slots = self._find_or_add(hashes, hashes, keys, None)
         exact = self._exact and as_numpy(keys[0]) is not None and not self._columns[0].nulls
         if exact:  # the hash of integers is one to one
             return slots
         wrong = np.flatnonzero(~self._equal(slots, keys))
+        own = hashes.copy() if len(wrong) else hashes
         while len(wrong):
             hashes[wrong] = mix(hashes[wrong] + _AGAIN)
-            slots[wrong] = self._find_or_add(hashes[wrong], keys, wrong)
+            slots[wrong] = self._find_or_add(hashes[wrong], own[wrong], keys, wrong)
             some = [_taken(key, wrong) for key in keys]
             wrong = wrong[~self._equal(slots[wrong], some)]
         return slots
@@ -65,6 +69,10 @@ class KeySlots:
     def keys(self, slots: Slots | None = None) -> list[Column]:
         """The key columns of slots (None: of all, in their order)."""
         return [c.all() if slots is None else c.take(slots) for c in self._columns]
+
+    def fixed(self) -> list[Taking]:
+        """What tells the keys of slots that there are now, and their key group, also from another thread."""
+        return [*(column.fixed() for column in self._columns), self._groups.fixed()]
 
     # ------------------------------------------------------------------ the table
 
@@ -74,8 +82,9 @@ class KeySlots:
         self._cell_slot = np.full(cells, _FREE, np.int64)
 
     def _find_or_add(
-        self, hashes: Hashes, keys: Sequence[Column], rows: npt.NDArray[np.intp] | None
+        self, hashes: Hashes, own: Hashes, keys: Sequence[Column], rows: npt.NDArray[np.intp] | None
     ) -> Slots:
+        """The slots under some hashes; `own` are those of the keys themselves, which tell key groups."""
         at = (hashes & self._mask).view(np.int64)
         slots = self._cell_slot.take(at)
         open_ = np.flatnonzero((self._cell_hash.take(at) != hashes) | (slots < 0))
@@ -83,6 +92,7 @@ class KeySlots:
             return slots
         added = self._probe(hashes.take(open_), at.take(open_), open_, slots)
         if len(added):
+            self._groups.append(groups_of_hashes(own.take(added)))
             source = added if rows is None else rows.take(added)
             for column, key in zip(self._columns, keys, strict=True):
                 column.append(_taken(key, source))
