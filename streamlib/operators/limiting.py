@@ -9,13 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from streamlib.core.batch import Batch, Column
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.time import MAX_TIME, MIN_TIME, clamp, show_duration
 from streamlib.operators.group_tables import key_fields
-from streamlib.operators.grouping import decoded_type
+from streamlib.operators.grouping import decoded_type, key_column
 from streamlib.operators.time_slots import TimeSlots
 from streamlib.state.key_groups import check_key_type
 from streamlib.state.key_slots import KeySlots, Slots
@@ -87,7 +86,7 @@ class _Limiting(Operator):
                 batch = batch.filter(~late)
         if batch.num_rows:
             assert batch.event_time is not None
-            keys = [_plain(batch.column(name)) for name in self._names]
+            keys = [key_column(batch.column(name)) for name in self._names]
             kept = self._kept(keys, batch.event_time // self._interval, batch.event_time)
             outputs += [(0, batch.filter(kept)), (1, batch.filter(~kept))]
         return [output for output in outputs if output[1].num_rows]
@@ -114,10 +113,6 @@ class _Limiting(Operator):
     def restore(self, state: OperatorState) -> None:
         self._known.restore(state.table("known"))
         self._first, self._late = state.values["first"], state.counters["late"]
-
-
-def _plain(key: Column) -> Column:
-    return key.dictionary_decode() if isinstance(key, pa.DictionaryArray) else key
 
 
 # --------------------------------------------------------------------------- distinct

@@ -15,6 +15,7 @@ from streamlib.core.contracts import Json, Operator, OperatorState, Output, Stre
 from streamlib.core.errors import StreamlibError, UserFunctionError, shown
 from streamlib.core.time import MAX_TIME, MIN_TIME, clamp, earlier, show_duration
 from streamlib.operators.group_tables import key_fields
+from streamlib.operators.grouping import key_column
 from streamlib.operators.record_functions import RecordFunction, ResultWriter, in_pieces, reader
 from streamlib.state.keyed_objects import ABSENT, KeyedObjects
 from streamlib.state.object_codec import ObjectCodec, record_dict
@@ -185,7 +186,7 @@ class _StatefulMap(Operator):
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
         for first, rows in in_pieces(batch):
             records = self._read(rows)
-            slots = self._states.slots_of([_plain(rows.column(key)) for key in self._keys], rows.num_rows)
+            slots = self._states.slots_of([key_column(rows.column(key)) for key in self._keys], rows.num_rows)
             results: list[Any] = []
             try:
                 results.extend(self._stepped(slots, records, rows))  # what came before a failure is kept
@@ -211,10 +212,6 @@ class _StatefulMap(Operator):
 
     def restore(self, state: OperatorState) -> None:
         self._states.restore(state.table("states"))
-
-
-def _plain(key: Column) -> Column:
-    return key.dictionary_decode() if isinstance(key, pa.DictionaryArray) else key
 
 
 def _places(records: list[Any], first: int) -> Callable[[int], str]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from streamlib.connectors import memory, parquet
 from streamlib.connectors.parquet_sink import ParquetSink
+from streamlib.core.contracts import Chunk
 from streamlib.core.errors import SourceError, TypeMismatchError, shown
 from streamlib.core.letters import LETTERS
 from streamlib.plan.dead_letters import shares_columns
@@ -79,7 +80,7 @@ def _from_folder(folder: Path) -> pa.Table:
     for partition in sorted(source.partitions()):
         reader = source.open(partition, None, None)
         try:
-            while hasattr(chunk := reader.read(), "rows"):
+            while isinstance(chunk := reader.read(), Chunk):
                 tables.append(pa.Table.from_batches([chunk.rows]).cast(LETTERS))
         finally:
             reader.close()

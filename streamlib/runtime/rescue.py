@@ -71,7 +71,7 @@ class BatchRescue:
     """One batch under a policy (`Rescue`)."""
 
     def __init__(self, policy: ErrorPolicy, patience: Patience) -> None:
-        self._policy = policy
+        self._policy: ErrorPolicy = policy
         self._outcome = outcome(policy)
         self._attempts = patience.begin(policy) if isinstance(policy, Retry) else None
         self.failed: list[tuple[int, Exception]] = []
@@ -132,7 +132,7 @@ class Guard:
 
     def __init__(self, operator_id: str, policy: ErrorPolicy, letters: int, patience: Patience) -> None:
         self._id = operator_id
-        self._policy = policy
+        self._policy: ErrorPolicy = policy
         self._letters = letters if isinstance(outcome(policy), DeadLetter) else None
         self._patience = patience
         self.skipped = 0
