@@ -191,7 +191,7 @@ def _sink(case: Case) -> Sink:
 
 @dataclass(frozen=True)
 class InTurns:
-    """All keys, then one in a hundred of them; a checkpoint is waited for behind either."""
+    """All keys, then one in a hundred of them; behind either it waits for a checkpoint that holds it."""
 
     keys: int
     state: str
@@ -213,36 +213,47 @@ class InTurns:
 class _InTurns:
     def __init__(self, source: InTurns) -> None:
         keys = np.arange(source.keys) * 10**12
-        self._parts = [keys, keys[::100], keys[:1]]
-        self._layout = Layout(source.state)
-        self._at = 0
+        self._parts = [keys, keys[::100]]
+        self._state = source.state
+        self._rows = 0
 
     def read(self) -> Chunk | Pause:
-        if self._at == len(self._parts):
-            return Pause.END
-        if self._at and list_numbers(LocalDisk(), self._layout)[-1] <= self._at:  # number 1 is the start's
+        newest = list_numbers(LocalDisk(), Layout(self._state))[-1:]  # retention removes others meanwhile
+        if self._rows and self._rows not in _manifests(self._state, newest):
             return Pause.NOT_YET
-        keys = self._parts[self._at]
-        self._at += 1
-        at = pa.array(np.full(len(keys), self._at)).view(SCHEMA.field("at").type)
-        return Chunk(pa.record_batch([at, pa.array(keys), pa.array(keys % 97)], schema=SCHEMA), self._at)
+        if not self._parts:
+            return Pause.END
+        keys = self._parts.pop(0)
+        self._rows += len(keys)
+        at = pa.array(np.zeros(len(keys), np.int64)).view(SCHEMA.field("at").type)
+        return Chunk(pa.record_batch([at, pa.array(keys), pa.array(keys % 97)], schema=SCHEMA), self._rows)
 
     def close(self) -> None: ...
 
 
+def _manifests(state: str, numbers: Sequence[int]) -> dict[int, Manifest]:
+    """The manifests among some entries, by how many rows had entered; of several the first."""
+    entries = [read_entry(LocalDisk(), Layout(state), number) for number in numbers]
+    found: dict[int, Manifest] = {}
+    for entry in entries:
+        if isinstance(entry, Manifest):
+            found.setdefault(entry.positions["rows"]["0"]["rows"], entry)
+    return found
+
+
 def sizes(case: Case, keys: int, folder: Path) -> dict[str, Any]:
-    """Bytes of state files that a full checkpoint writes, and one after a hundredth of the keys changed."""
+    """Bytes of the state of all keys, and those written when a hundredth of them has changed."""
     with tempfile.TemporaryDirectory(dir=folder.resolve()) as state:
         flow = case.flow(InTurns(keys, state), keys, _sink(case))
         flow.run(state=state, checkpoint_interval="200ms", progress="none")
-        layout, disk = Layout(state), LocalDisk()
-        entries = [read_entry(disk, layout, n) for n in list_numbers(disk, layout)]
-        written = [_new_bytes(entry) for entry in entries if isinstance(entry, Manifest)]
-    return {"flow": case.name, "full": written[0], "one_percent": written[1]}
-
-
-def _new_bytes(manifest: Manifest) -> int:
-    return sum(f.length for f in state_files(manifest) if int(f.file.split("/")[2]) == manifest.number)
+        manifests = _manifests(state, list_numbers(LocalDisk(), Layout(state)))
+        all_, after = manifests[keys], manifests[keys + -(-keys // 100)]
+    named = {file.file for file in state_files(all_)}
+    return {
+        "flow": case.name,
+        "full": sum(file.length for file in state_files(all_)),
+        "one_percent": sum(file.length for file in state_files(after) if file.file not in named),
+    }
 
 
 def main() -> None:
