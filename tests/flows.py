@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import streamlib as sl
 from streamlib import operators as op
 from streamlib import windows
 from streamlib.connectors import memory, parquet
+from streamlib.operators import Operator, OperatorSpec
 from streamlib.plan.stream import Written
 from streamlib.testing.reference import Expected, Row, reference
 
@@ -192,3 +194,21 @@ def late_rows(expected: Expected) -> list[tuple[Any, ...]]:
 def missed_rows(expected: Expected) -> list[tuple[Any, ...]]:
     """The missed (row, window) pairs of the reference, sorted."""
     return sorted(((*row, pane.start, pane.end) for row, pane in expected.missed), key=repr)
+
+
+@dataclass(frozen=True, eq=False)
+class Untouched(OperatorSpec):
+    """Rows as they came, in batches of its own making: before it batches are cut where a row may be late."""
+
+    kind = "untouched"
+
+    def bind(self, inputs):
+        return (inputs[0],)
+
+    def build(self, inputs):
+        return UntouchedOperator()
+
+
+class UntouchedOperator(Operator):
+    def on_batch(self, batch, port):
+        return [(0, type(batch)(batch.schema, batch.columns, batch.num_rows, batch.event_time))]

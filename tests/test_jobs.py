@@ -48,7 +48,7 @@ from streamlib.runtime.crew import InlineCrew
 from streamlib.testing import ManualClock, fail, pause, rows, scripted
 from streamlib.testing.disk import SimDisk
 from streamlib.testing.reference import Row, reference
-from tests.flows import SECOND, table_rows
+from tests.flows import SECOND, Untouched, table_rows
 
 SCHEMA = pa.schema([("at", pa.int64()), ("key", pa.string()), ("value", pa.int64())])
 SIZE = 10 * SECOND
@@ -151,7 +151,8 @@ class Scene:
             max_ahead=None,
         )
         panes = (
-            stream.key_by("key")
+            stream.then(Untouched())  # so that late rows cut batches, and there are many steps to stop at
+            .key_by("key")
             .window(windows.tumbling(f"{seconds}s"))
             .aggregate(n=sl.count(), total=sl.sum("value"))
         )

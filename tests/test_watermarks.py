@@ -24,6 +24,7 @@ from streamlib.core.watermarks import LAST_TIME, SourceWatermarks, WatermarkStra
 from streamlib.runtime.admission import FloorWatermarks
 from streamlib.runtime.pipeline import Pipeline
 from streamlib.testing.sources import rows, scripted
+from tests.flows import Untouched
 
 TIMES = st.integers(-50, 50)
 DELAYS = st.integers(0, 20)
@@ -350,24 +351,6 @@ def test_where_no_windows_overlap_late_rows_are_judged_without_a_cut():
     found = written(pipe)
     assert found["late"] == [{"at": 9}]
     assert [row["n"] for row in found["out"]] == [2]
-
-
-@dataclass(frozen=True, eq=False)
-class Untouched(OperatorSpec):
-    """Rows as they came, in batches of its own making."""
-
-    kind = "untouched"
-
-    def bind(self, inputs):
-        return (inputs[0],)
-
-    def build(self, inputs):
-        return UntouchedOperator()
-
-
-class UntouchedOperator(Operator):
-    def on_batch(self, batch, port):
-        return [(0, type(batch)(batch.schema, batch.columns, batch.num_rows, batch.event_time))]
 
 
 @pytest.mark.parametrize("custom", [False, True])

@@ -112,6 +112,7 @@ def count(column: str | Expr | None = None, *, filter: Expr | None = None) -> Ag
         column: a name or an expression.
         filter: only rows for which this is true take part, in this as in all other aggregates.
 
+    >>> from streamlib import col
     >>> count(), count("price")
     (count(), count(col('price')))
     >>> count(filter=col("price") > 100)
@@ -136,6 +137,7 @@ def sum(column: str | Expr, *, filter: Expr | None = None) -> Aggregate:
 def mean(column: str | Expr, *, filter: Expr | None = None) -> Aggregate:
     """The arithmetic mean as float64, nulls skipped; null where there is no value. Booleans are 0 and 1.
 
+    >>> from streamlib import col
     >>> mean(col("delay") > 15)
     mean((col('delay') > 15))
     """
