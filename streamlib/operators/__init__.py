@@ -6,6 +6,7 @@ from streamlib.core.segment import Segment
 from streamlib.core.time import MAX_TIME, MIN_TIME
 from streamlib.operators.aggregate_function import AggregateFunction, Argument
 from streamlib.operators.aggregates import count, max, mean, min, sum
+from streamlib.operators.collected import approx_count_distinct, collect, count_distinct
 from streamlib.operators.factories import (
     WindowedStream,
     aggregate,
@@ -31,7 +32,10 @@ from streamlib.operators.factories import (
     window,
     with_columns,
 )
+from streamlib.operators.picks import arg_max, arg_min, first, last
+from streamlib.operators.statistics import median, quantile, std, var
 from streamlib.operators.stream import Stream, read
+from streamlib.operators.truths import all, any
 from streamlib.state.key_groups import key_groups
 from streamlib.state.key_slots import KeySlots
 
@@ -50,21 +54,32 @@ __all__ = [
     "StreamType",
     "WindowedStream",
     "aggregate",
+    "all",
+    "any",
+    "approx_count_distinct",
+    "arg_max",
+    "arg_min",
+    "collect",
     "concat_batches",
     "count",
+    "count_distinct",
     "distinct",
     "drop",
     "explode",
     "filter",
+    "first",
     "flat_map",
     "fold",
     "key_by",
     "key_groups",
+    "last",
     "map",
     "map_batches",
     "max",
     "mean",
+    "median",
     "min",
+    "quantile",
     "read",
     "reduce",
     "rename",
@@ -72,11 +87,13 @@ __all__ = [
     "select",
     "split",
     "stateful_map",
+    "std",
     "sum",
     "throttle",
     "to_changelog",
     "top",
     "union",
+    "var",
     "window",
     "with_columns",
 ]

@@ -115,6 +115,7 @@ def count(column: str | Expr | None = None, *, filter: Expr | None = None) -> Ag
     >>> from streamlib import col
     >>> count(), count("price")
     (count(), count(col('price')))
+    >>> from streamlib import col
     >>> count(filter=col("price") > 100)
     count(filter=(col('price') > 100))
     """

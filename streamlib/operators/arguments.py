@@ -88,6 +88,17 @@ def as_kept(values: Column, field: StateField) -> Column:
     return as_arrow(values, field.dtype)
 
 
+def kept_or_null(column: Column, field: StateField) -> Column:
+    """All values of a column of a batch in their kept form; an Arrow array where some are null."""
+    vector = as_numpy(column)
+    if vector is not None:
+        return as_kept(vector, field)
+    array = decoded(column)
+    if not array.null_count and array is not column:  # dictionaries have no plain vector
+        return kept_or_null(array, field)
+    return array.view(field.dtype) if pa.types.is_temporal(array.type) else array.cast(field.dtype)
+
+
 def nullable(values: Column, valid: npt.NDArray[np.bool_], dtype: pa.DataType) -> Column:
     """A result column: null where it is not `valid`."""
     if not isinstance(values, np.ndarray) or valid.all():

@@ -158,11 +158,26 @@ class KeySlots:
 
 def same_values(left: pa.Array, right: pa.Array) -> npt.NDArray[np.bool_]:
     """Whether each two values are equal; nulls are equal to each other, so are NaNs."""
+    if pa.types.is_list(left.type) or pa.types.is_large_list(left.type):
+        return _same_lists(left, right)
     equal = pc.equal(left, right)
     if pa.types.is_floating(left.type):
         equal = pc.or_(equal, pc.and_(pc.is_nan(left), pc.is_nan(right)))
     both_null = pc.and_(left.is_null(), right.is_null())
     return pc.fill_null(pc.or_kleene(equal, both_null), False).to_numpy(zero_copy_only=False)
+
+
+def _same_lists(left: pa.Array, right: pa.Array) -> npt.NDArray[np.bool_]:
+    """As `same_values`: lists are equal where they are equally long and all elements are."""
+    lengths = [pc.fill_null(pc.list_value_length(a), -1).to_numpy() for a in (left, right)]
+    same = lengths[0] == lengths[1]
+    rows = np.flatnonzero(same & (lengths[0] > 0))
+    if len(rows):
+        some = pa.array(rows)
+        elements = same_values(left.take(some).flatten(), right.take(some).flatten())
+        owners = np.repeat(rows, lengths[0].take(rows))
+        same[owners[~elements]] = False
+    return same
 
 
 def _taken(column: Column, rows: npt.NDArray[np.intp]) -> Column:
