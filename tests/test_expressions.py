@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import streamlib as sl
 from streamlib.core.batch import Batch, as_arrow, as_numpy
 from streamlib.core.contracts import StreamType
 from streamlib.core.errors import (
@@ -914,3 +915,12 @@ def test_what_arrow_refuses_at_run_time_carries_the_expression():
 def test_names_and_types_are_checked_where_they_are_written(make):
     with pytest.raises(DefinitionError):
         make()
+
+
+def test_the_largest_of_nan_and_null_is_nan():
+    nan = float("nan")
+    for least_or_most in (sl.min_horizontal, sl.max_horizontal):
+        found = sl.evaluate(
+            least_or_most(col("a"), col("b")), a=[nan, None, nan, None], b=[None, nan, 2.0, None]
+        )
+        assert [str(value) for value in found] == ["nan", "nan", "2.0", "None"]

@@ -176,7 +176,7 @@ def _extreme(*arrays: pa.Array, least: bool) -> pa.Array:
         beyond = (pc.less if least else pc.greater)(other, result)
         if pa.types.is_floating(result.type):
             beyond = pc.or_kleene(beyond, pc.is_nan(result))
-        takes = pc.or_(beyond.fill_null(False), pc.and_(result.is_null(), other.is_valid()))
+        takes = pc.and_(pc.or_kleene(beyond, result.is_null()).fill_null(False), other.is_valid())
         result = pc.if_else(takes, other, result)
     return result
 
