@@ -18,7 +18,7 @@ from streamlib.core.expressions.comparison import COMPARISONS, LOGIC, bind_compa
 from streamlib.core.expressions.failures import does_not_cast, kernel_failed
 from streamlib.core.expressions.functions import Call
 from streamlib.core.expressions.literals import literal_type
-from streamlib.core.expressions.mismatch import no_common_type, unsupported
+from streamlib.core.expressions.mismatch import unsupported
 from streamlib.core.expressions.nodes import (
     ApplyOne,
     Choose,
@@ -28,10 +28,10 @@ from streamlib.core.expressions.nodes import (
     ReadColumn,
     ReadEventTime,
 )
-from streamlib.core.expressions.operands import adapted, coerced, spread
+from streamlib.core.expressions.operands import adapted, spread, unified
 from streamlib.core.expressions.rules import RULES
 from streamlib.core.expressions.rules.compute import OnArrow, cast_or_null
-from streamlib.core.expressions.types import TEMPORAL, Family, common_type, computing_type, family, type_text
+from streamlib.core.expressions.types import TEMPORAL, Family, family, type_text
 from streamlib.core.expressions.values import Constant, Node, UserRaisedError
 
 _UTC = frozenset({"UTC", "Etc/UTC", "Z", "+00:00"})
@@ -177,7 +177,8 @@ class _Binder:
         return (bind_negation if expr.operator == "-" else _bind_not)(expr, operand)
 
     def _fill(self, expr: ast.FillNull) -> Node:
-        operand, filler = _unified(expr, [(part, self.bind(part)) for part in (expr.operand, expr.value)])
+        parts = (expr.operand, expr.value)
+        operand, filler = unified(expr, parts, [self.bind(part) for part in parts])
         return Fill(spread(operand), filler)
 
     def _cast(self, expr: ast.Cast) -> Node:
@@ -197,7 +198,7 @@ class _Binder:
                 raise unsupported(expr, "a bool as the condition", (condition, node.dtype), remedy=remedy)
         values = [value for _, value in expr.branches]
         values.append(ast.Literal(None) if expr.default is None else expr.default)
-        *branches, default = _unified(expr, [(value, self.bind(value)) for value in values])
+        *branches, default = unified(expr, values, [self.bind(value) for value in values])
         return Choose(list(zip(conditions, branches, strict=True)), default)
 
 
@@ -207,19 +208,6 @@ def _bind_not(expr: ast.Unary, operand: Node) -> Node:
         remedy = "compare it with something, for example ~(col('a') == 0)"
         raise unsupported(expr, "a bool", (expr.operand, operand.dtype), remedy=remedy)
     return ApplyOne(np.logical_not, pc.invert, operand, pa.bool_())
-
-
-def _unified(expr: ast.Expr, parts: list[tuple[ast.Expr, Node]]) -> list[Node]:
-    """The nodes in their common type. Literals come last: they adapt to what is fixed."""
-    first, *others = sorted(parts, key=lambda part: isinstance(part[1], Constant))
-    common = computing_type(first[1].dtype)
-    for part, node in others:
-        dtype = adapted(node, common).dtype
-        wider = common_type(common, dtype)
-        if wider is None:
-            raise no_common_type(expr, (first[0], common), (part, dtype))
-        common = wider
-    return [coerced(node, common, expr) for _, node in parts]
 
 
 def _check_cast(expr: ast.Cast, source: pa.DataType) -> None:

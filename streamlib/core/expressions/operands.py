@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import pyarrow as pa
@@ -9,8 +10,9 @@ import pyarrow as pa
 from streamlib.core.expressions.ast import Expr, Literal
 from streamlib.core.expressions.failures import out_of_range
 from streamlib.core.expressions.literals import adapted_type, literal_does_not_fit
+from streamlib.core.expressions.mismatch import no_common_type
 from streamlib.core.expressions.nodes import Convert, Spread
-from streamlib.core.expressions.types import Family, computing_type, family
+from streamlib.core.expressions.types import Family, common_type, computing_type, family
 from streamlib.core.expressions.values import Constant, Node
 
 
@@ -51,3 +53,17 @@ def all_null(dtype: pa.DataType) -> Node:
 def is_null_literal(node: Node) -> bool:
     """Whether the node is a literal None, whatever type it took."""
     return isinstance(node, Constant) and node.value is None
+
+
+def unified(expr: Expr, operands: Sequence[Expr], nodes: Sequence[Node]) -> list[Node]:
+    """The nodes in their common type. Literals come last: they adapt to what is fixed."""
+    parts = list(zip(operands, nodes, strict=True))
+    first, *others = sorted(parts, key=lambda part: isinstance(part[1], Constant))
+    common = computing_type(first[1].dtype)
+    for part, node in others:
+        dtype = adapted(node, common).dtype
+        wider = common_type(common, dtype)
+        if wider is None:
+            raise no_common_type(expr, (first[0], common), (part, dtype))
+        common = wider
+    return [coerced(node, common, expr) for node in nodes]

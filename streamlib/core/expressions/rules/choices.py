@@ -12,28 +12,14 @@ from streamlib.core.errors import StreamlibError, TypeMismatchError, shown
 from streamlib.core.expressions import ast
 from streamlib.core.expressions.comparison import bind_comparison, bind_logic
 from streamlib.core.expressions.literals import literal_type
-from streamlib.core.expressions.mismatch import no_common_type, unsupported
-from streamlib.core.expressions.operands import adapted, coerced, spread
+from streamlib.core.expressions.mismatch import unsupported
+from streamlib.core.expressions.operands import coerced, spread, unified
 from streamlib.core.expressions.rules.compute import OnArrow
 from streamlib.core.expressions.rules.rule import ANY, Given, Rule
-from streamlib.core.expressions.types import Family, common_type, computing_type, family
+from streamlib.core.expressions.types import Family, computing_type, family
 from streamlib.core.expressions.values import Constant, Node
 
 _UNEQUALLED = frozenset({Family.LIST, Family.STRUCT, Family.OTHER})
-
-
-def unified(expr: ast.Expr, operands: tuple[ast.Expr, ...], nodes: list[Node]) -> list[Node]:
-    """The nodes in their common type. Literals come last: they adapt to what is fixed."""
-    parts = list(zip(operands, nodes, strict=True))
-    first, *others = sorted(parts, key=lambda part: isinstance(part[1], Constant))
-    common = computing_type(first[1].dtype)
-    for part, node in others:
-        dtype = adapted(node, common).dtype
-        wider = common_type(common, dtype)
-        if wider is None:
-            raise no_common_type(expr, (first[0], common), (part, dtype))
-        common = wider
-    return [coerced(node, common, expr) for node in nodes]
 
 
 def _bind_is_in(given: Given) -> Node:
