@@ -171,7 +171,7 @@ def test_the_tree_shows_chains_branches_side_outputs_and_where_streams_meet():
         "├─ bids  memory.source(1 rows: at, key, value)",
         "│  ├─ split  (col('value') > 1)",
         "│  │  ├─ → auctions.bids.people.union",
-        "│  │  └─ rest: low  ParquetSink(path='out/low', max_rows_per_file=5000000)",
+        "│  │  └─ rest: low  parquet.sink('out/low')",
         "│  └─ → bids.hourly.union",
         "├─ auctions  memory.source(1 rows: at, key, value)",
         "│  map_batches  tests.test_plan:doubled",
@@ -180,13 +180,13 @@ def test_the_tree_shows_chains_branches_side_outputs_and_where_streams_meet():
         "   auctions.bids.people.union",
         "   key_by  key",
         "   hourly  tumbling 1h: n=count()  [state by key in 128 key groups]",
-        "   ├─ per_hour  ParquetSink(path='out/hourly', max_rows_per_file=5000000)",
+        "   ├─ per_hour  parquet.sink('out/hourly')",
         "   ├─ late: bids.hourly.union",
-        "   │  late_and_all  ConsoleSink(stream=None, limit=None)",
-        "   ├─ missed: missed  ParquetSink(path='out/missed', max_rows_per_file=5000000)",
+        "   │  late_and_all  console.sink()",
+        "   ├─ missed: missed  parquet.sink('out/missed')",
         "   └─ key_by  key",
         "      aggregate  tumbling 1d: n=sum(col('n'))  [state by key in 128 key groups]",
-        "      daily  ParquetSink(path='out/daily', max_rows_per_file=5000000)",
+        "      daily  parquet.sink('out/daily')",
     ]
 
 

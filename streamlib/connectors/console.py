@@ -8,13 +8,14 @@ from typing import TextIO
 
 import pyarrow as pa
 
+from streamlib.connectors.calls import as_call
 from streamlib.connectors.tables import format_table
 from streamlib.core.changes import split_changes, symbols
 from streamlib.core.contracts import Delivery, Json, SinkContext, Takes
 from streamlib.core.errors import DefinitionError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConsoleSink:
     """Prints every batch as a table. Made by `sink`."""
 
@@ -31,6 +32,9 @@ class ConsoleSink:
 
     def open(self, context: SinkContext) -> ConsoleWriter:
         return ConsoleWriter(context, self)
+
+    def __repr__(self) -> str:
+        return as_call("console.sink", stream=self.stream, limit=self.limit)
 
 
 class ConsoleWriter:
@@ -80,7 +84,7 @@ def sink(stream: TextIO | None = None, limit: int | None = None) -> ConsoleSink:
         limit: the most rows printed of one batch, followed by how many more there were.
 
     >>> sink(limit=20)
-    ConsoleSink(stream=None, limit=20)
+    console.sink(limit=20)
     """
     if limit is not None and limit < 0:
         raise DefinitionError(

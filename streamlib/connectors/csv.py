@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from streamlib.connectors import files
+from streamlib.connectors.calls import as_call, one_or_all
 from streamlib.connectors.csv_dialect import Dialect, check_types
 from streamlib.connectors.csv_errors import explain, is_empty
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
@@ -28,7 +29,7 @@ __all__ = ["CsvSource", "source"]
 SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".tsv")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CsvSource:
     """CSV files, each a partition. Made by `source`; equal where paths, columns and dialect are."""
 
@@ -89,6 +90,9 @@ class CsvSource:
         for name in self.columns.names:
             _in_header(name, names, path)
         return names
+
+    def __repr__(self) -> str:
+        return as_call("csv.source", one_or_all(self.paths), self.columns.names, **self.dialect.given())
 
 
 def source(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +31,14 @@ class Dialect:
                     found=repr(value),
                     remedy=f'leave {name}= out, or give for example delimiter=";"',
                 )
+
+    def given(self) -> dict[str, object]:
+        """What differs from the defaults of `csv.source`; None for what does not."""
+        usual = Dialect(",", '"', True, ("",))
+        pairs = (
+            (field.name, getattr(self, field.name), getattr(usual, field.name)) for field in fields(self)
+        )
+        return {name: None if value == default else value for name, value, default in pairs}
 
     def open(self, path: str | io.BytesIO, columns: pa.Schema | None) -> Any:
         """A pyarrow reader of record batches with these columns, or with all and inferred types.

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from streamlib.connectors import files
+from streamlib.connectors.calls import as_call, one_or_all
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.parquet_sink import ParquetSink, sink
 from streamlib.connectors.parquet_snapshot import ParquetSnapshotSink, snapshot_sink
@@ -26,7 +27,7 @@ SUFFIXES = (".parquet", ".pq")
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ParquetSource:
     """Parquet files, each a partition. Made by `source`; equal where the paths are."""
 
@@ -79,6 +80,9 @@ class ParquetSource:
             close=file.close,
         )
 
+    def __repr__(self) -> str:
+        return as_call("parquet.source", one_or_all(self.paths))
+
 
 def source(path: files.Paths) -> ParquetSource:
     """A replayable, bounded source over Parquet files; a position is a row number.
@@ -97,7 +101,7 @@ def source(path: files.Paths) -> ParquetSource:
     that changed or vanished.
 
     >>> source("history/*.parquet")
-    ParquetSource(paths=('history/*.parquet',))
+    parquet.source('history/*.parquet')
     """
     return ParquetSource(files.as_paths(path))
 

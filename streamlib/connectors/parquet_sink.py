@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from streamlib.connectors.calls import as_call
 from streamlib.connectors.schemas import conform, difference
 from streamlib.connectors.staging import StagedFile, Staging, explained
 from streamlib.core.contracts import Delivery, DiskFile, Json, SinkContext
@@ -20,7 +21,10 @@ ROW_GROUP_ROWS = 131_072  # what the source reads as one batch; statistics this 
 ROW_GROUP_BYTES = 64 << 20  # wide rows are written earlier: this bounds what a writer holds
 
 
-@dataclass(frozen=True)
+MAX_ROWS_PER_FILE = 5_000_000  # the default
+
+
+@dataclass(frozen=True, repr=False)
 class ParquetSink:
     """A folder of Parquet files. Made by `sink`; equal where path and file size are."""
 
@@ -38,8 +42,12 @@ class ParquetSink:
         staging.open()
         return ParquetWriter(staging, context.schema, self.max_rows_per_file)
 
+    def __repr__(self) -> str:
+        rows = None if self.max_rows_per_file == MAX_ROWS_PER_FILE else self.max_rows_per_file
+        return as_call("parquet.sink", self.path, max_rows_per_file=rows)
 
-def sink(path: str | PathLike[str], max_rows_per_file: int = 5_000_000) -> ParquetSink:
+
+def sink(path: str | PathLike[str], max_rows_per_file: int = MAX_ROWS_PER_FILE) -> ParquetSink:
     """An exactly-once sink: a local folder of Parquet files, whose readers see only whole checkpoints.
 
     A file ends at every checkpoint, and earlier where it is full. Files are called
@@ -54,7 +62,7 @@ def sink(path: str | PathLike[str], max_rows_per_file: int = 5_000_000) -> Parqu
     files. When it commits, where a prepared file has disappeared.
 
     >>> sink("out/hot")
-    ParquetSink(path='out/hot', max_rows_per_file=5000000)
+    parquet.sink('out/hot')
     """
     if max_rows_per_file < 1:
         raise DefinitionError(

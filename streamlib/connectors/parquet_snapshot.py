@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from streamlib.connectors.calls import as_call
 from streamlib.connectors.parquet_sink import StagedParquet, check_schema
 from streamlib.connectors.staging import Staging, explained
 from streamlib.core.changes import split_changes
@@ -28,7 +29,7 @@ FILE = "current.parquet"
 _KEY = b"streamlib"  # of the file's metadata
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ParquetSnapshotSink:
     """A folder with one Parquet file. Made by `snapshot_sink`; equal where the path is."""
 
@@ -49,6 +50,9 @@ class ParquetSnapshotSink:
         staging.open(frozenset([FILE]))
         return SnapshotWriter(staging, context)
 
+    def __repr__(self) -> str:
+        return as_call("parquet.snapshot_sink", self.path)
+
 
 def snapshot_sink(path: str | PathLike[str]) -> ParquetSnapshotSink:
     """An exactly-once sink for changelogs: a local folder with one file, `current.parquet`.
@@ -66,7 +70,7 @@ def snapshot_sink(path: str | PathLike[str]) -> ParquetSnapshotSink:
     files, or where a job goes on and its file is gone.
 
     >>> snapshot_sink("out/totals")
-    ParquetSnapshotSink(path='out/totals')
+    parquet.snapshot_sink('out/totals')
     """
     return ParquetSnapshotSink(fspath(path))
 

@@ -58,9 +58,10 @@ class _Text:
         text = self.text
         if self.width <= room:
             return self
-        while text and text_width(text + "…", self.size, self.bold) > room:
-            text = text[:-1]
-        return _Text(text.rstrip() + "…", self.size, self.colour, self.bold)
+        kept = len(text)
+        while kept and text_width(_without_middle(text, kept), self.size, self.bold) > room:
+            kept -= 1
+        return _Text(_without_middle(text, kept), self.size, self.colour, self.bold)
 
 
 def as_svg(plan: Plan) -> str:
@@ -94,6 +95,12 @@ _EM = (
     | dict.fromkeys("mwMW@%—", 0.95)
 )
 """Widths of characters that differ much from the mean, in units of the font size."""
+
+
+def _without_middle(text: str, kept: int) -> str:
+    """So many characters of the text; of a path its end, which tells more than its folders."""
+    end = kept // 2 if "/" in text else 0
+    return text[: kept - end].rstrip() + "…" + text[len(text) - end :]
 
 
 # ------------------------------------------------------------------ what the boxes say
