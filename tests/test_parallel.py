@@ -199,6 +199,7 @@ def test_batches_too_small_to_share_go_to_the_workers_in_turn():
     engine = ParallelEngine(bound, crew)
     for rows in table.to_batches(max_chunksize=2):
         engine.push("rows", Batch.from_arrow(rows))
+    engine.settle()
     assert [noted.rows for noted in note.instances if noted.rows] == [[0, 1, 4, 5], [2, 3]]
 
 

@@ -194,25 +194,29 @@ class Operator(ABC):
 class Combines(Protocol):
     """Optional ability of a keyed operator: rows are aggregated where they are, not where their key is.
 
-    With several workers, each calls `combine` for the rows that it has, `split` for what came of it,
-    and `merge` for the parts whose keys it owns. `on_batch` is then never called; it has to be the
-    same as `combine` followed by `merge`. Operators without the ability get the rows of their keys.
+    With several workers, each calls `combine` for the rows that it has. Partials gather until a watermark
+    or a checkpoint needs them, or they are many; then it calls `split` for them, and `merge` for the parts
+    whose keys it owns. `on_batch` is never called; it has to be the same as `combine` followed by `merge`.
+    Operators without the ability get the rows of their keys.
     """
 
     def combine(self, batch: Batch, port: int) -> tuple[Any, Iterable[Output]]:
         """A partial of the rows (None: nothing of them is left), and what goes downstream at once.
 
         Rows are judged here, by the watermark of this worker, which is that of all workers. The
-        state of keys must stay as it is: the worker may own none of them. A partial can be pickled.
+        state of keys must stay as it is: the worker may own none of them.
         """
         ...
 
-    def split(self, partial: Any, owners: npt.NDArray[np.intp]) -> Mapping[int, Any]:
-        """The parts of a partial by owner; `owners` holds the owner of each of the 128 key groups."""
+    def split(self, partials: Sequence[Any], owners: npt.NDArray[np.intp]) -> Mapping[int, Any]:
+        """What each owner gets of partials that gathered, at least one, in order.
+
+        `owners` holds the owner of each of the 128 key groups. A part can be pickled.
+        """
         ...
 
-    def merge(self, partials: Sequence[Any]) -> Iterable[Output]:
-        """Take what was combined for keys that this worker owns, at least one partial, in order."""
+    def merge(self, parts: Sequence[Any]) -> Iterable[Output]:
+        """Take what was combined for keys that this worker owns, at least one part, in order."""
         ...
 
 

@@ -7,7 +7,7 @@ Which one a batch gets is decided in `build`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -34,6 +34,8 @@ from streamlib.operators.key_codes import KeyCodes, has_codes
 from streamlib.operators.state_columns import each_once, same_as
 from streamlib.state.key_groups import key_groups
 from streamlib.windows.contract import Grid
+
+MASKED_OWNERS = 4  # each gets all cells of a batch: more would be sent than picked out
 
 
 @dataclass(frozen=True)
@@ -205,17 +207,54 @@ class PartialAggregator:
 
     # ------------------------------------------------------------------ partials by owner
 
-    def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> dict[int, Block]:
-        """What each owner of key groups gets of the partials of a batch, sorted by slice number."""
-        block = partial if isinstance(partial, Block) else self.block_of(partial)
+    def split(
+        self, partials: Sequence[Partial], owners: npt.NDArray[np.intp], merge: bool = True
+    ) -> Mapping[int, Sequence[Partial]]:
+        """What each owner of key groups gets of partials, at least one; blocks sorted by slice number.
+
+        `merge` makes one row of each group, where they are expected to be far fewer than rows.
+        """
+        found: dict[int, list[Partial]] = {}
+        cells = [p for p in partials if isinstance(p, Cells)]
+        blocks = [p for p in partials if isinstance(p, Block)]
+        if cells:
+            merged = self.merge_cells(cells)
+            cells = cells if merged is None else [merged]
+        if self._codes is not None or owners[-1] >= MASKED_OWNERS:
+            blocks += map(self.block_of, cells)  # codes of texts are known here only
+            cells = []
+        for part in cells:
+            for owner, masked in self._cells_by_owner(part, owners):
+                found.setdefault(owner, []).append(masked)
+        if blocks:
+            together = self.merge(blocks) if merge else self.concat(blocks)
+            for owner, block in self._block_by_owner(ordered(together), owners):
+                found.setdefault(owner, []).append(block)
+        return found
+
+    def _cells_by_owner(self, cells: Cells, owners: npt.NDArray[np.intp]) -> Iterator[tuple[int, Cells]]:
+        """All cells for every owner, those of others without rows: much cheaper than picking cells out."""
+        keys = np.arange(cells.low, cells.low + cells.width)
+        owner = owners.take(key_groups([keys][: self.own], cells.width))
+        rows = cells.states[0].reshape(-1, cells.width)
+        for worker in range(int(owners[-1]) + 1):
+            own = owner == worker
+            if own.any():
+                masked = np.where(own, rows, 0).ravel()
+                states = (masked if state is cells.states[0] else state for state in cells.states)
+                yield worker, Cells(cells.first, cells.low, cells.width, tuple(states))
+
+    def _block_by_owner(self, block: Block, owners: npt.NDArray[np.intp]) -> Iterator[tuple[int, Block]]:
         keys = [as_arrow(k, t) for k, t in zip(block.keys, self.key_types, strict=True)]
-        groups = key_groups(keys[: self.own], len(block))
-        owner = owners.take(groups)
+        owner = owners.take(key_groups(keys[: self.own], len(block)))
         first = int(owner[0])
         if (owner == first).all():
-            return {first: block}
-        parts = ((w, np.flatnonzero(owner == w)) for w in range(int(owners[-1]) + 1))
-        return {w: block.renumbered(block.numbers.take(rows), rows) for w, rows in parts if len(rows)}
+            yield first, block
+            return
+        for worker in range(int(owners[-1]) + 1):
+            rows = np.flatnonzero(owner == worker)
+            if len(rows):
+                yield worker, block.renumbered(block.numbers.take(rows), rows)
 
     # ------------------------------------------------------------------ partials to one
 

@@ -73,7 +73,7 @@ class RunningAggregateOperator(Operator):
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
         partial, _ = self.combine(batch, port)
-        return () if partial is None else self.merge([partial])
+        return () if partial is None else self.merge([[partial]])
 
     def combine(self, batch: Batch, port: int) -> tuple[Partial | None, list[Output]]:
         """See `Combines`."""
@@ -82,12 +82,15 @@ class RunningAggregateOperator(Operator):
         keys = [batch.column(key) for key in self._keys]
         return self._aggregator.build(batch, keys, np.zeros(batch.num_rows, np.int64)), []
 
-    def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> Mapping[int, Partial]:
+    def split(
+        self, partials: Sequence[Partial], owners: npt.NDArray[np.intp]
+    ) -> Mapping[int, Sequence[Partial]]:
         """See `Combines`."""
-        return self._aggregator.split(partial, owners)
+        return self._aggregator.split(partials, owners)
 
-    def merge(self, partials: Sequence[Partial]) -> Iterable[Output]:
+    def merge(self, parts: Sequence[Sequence[Partial]]) -> Iterable[Output]:
         """See `Combines`."""
+        partials = (partial for part in parts for partial in part)
         blocks = [p if isinstance(p, Block) else self._aggregator.block_of(p) for p in partials]
         block = blocks[0] if len(blocks) == 1 else self._aggregator.merge(blocks)  # one has each group once
         step = self._groups.add(block)

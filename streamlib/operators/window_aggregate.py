@@ -34,6 +34,7 @@ from streamlib.windows.contract import Placement, WindowAssigner
 RESULT, LATE, MISSED = range(3)
 SMALL_ROWS = 8_192  # rows of small batches that wait, to be taken in together: a kernel costs a few us a call
 MOST_SMALL = 512  # batches
+MANY_ROWS = 2  # rows a group from which on it pays to group a batch before it is sent to other workers
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +143,7 @@ class WindowAggregateOperator(Operator):
         self._small_rows = 0
         # users' functions work in the thread of the rows, and updates change what others see
         self._results_can_wait = self._aggregator.only_builtin and stream.changes is None
+        self._groups = True
 
     # ------------------------------------------------------------------ rows
 
@@ -167,12 +169,15 @@ class WindowAggregateOperator(Operator):
     def _take_in(self, batch: Batch) -> Iterable[Output]:
         partial, outputs = self._partial(batch, grouped=False)
         if partial is not None:
-            outputs += self.merge([partial])
+            outputs += self._add([partial])
         return outputs
 
     def combine(self, batch: Batch, port: int) -> tuple[Partial | None, list[Output]]:
         """See `Combines`."""
-        return self._partial(batch, grouped=True)
+        partial, outputs = self._partial(batch, grouped=self._groups)
+        if isinstance(partial, Block) and self._groups:  # groups as many as rows are hashed where they fire
+            self._groups = len(partial) * MANY_ROWS <= batch.num_rows
+        return partial, outputs
 
     def _partial(self, batch: Batch, grouped: bool) -> tuple[Partial | None, list[Output]]:
         assert batch.event_time is not None
@@ -197,15 +202,22 @@ class WindowAggregateOperator(Operator):
         marks = np.maximum(batch.judged_by, self._watermark)
         return add_saturating(marks, -self._lateness) if self._lateness else marks
 
-    def split(self, partial: Partial, owners: npt.NDArray[np.intp]) -> Mapping[int, Partial]:
+    def split(
+        self, partials: Sequence[Partial], owners: npt.NDArray[np.intp]
+    ) -> Mapping[int, Sequence[Partial]]:
         """See `Combines`."""
-        return self._aggregator.split(partial, owners)
+        merge, self._groups = self._groups, True
+        return self._aggregator.split(partials, owners, merge)
 
-    def merge(self, partials: Sequence[Partial]) -> Iterable[Output]:
+    def merge(self, parts: Sequence[Sequence[Partial]]) -> Iterable[Output]:
         """See `Combines`."""
+        return self._add(itertools.chain.from_iterable(parts))
+
+    def _add(self, partials: Iterable[Partial]) -> list[Output]:
+        """Take partials of keys that this operator owns."""
         for partial in partials:
             self._slices.add(partial)
-        return ()
+        return []
 
     def _late_outputs(self, batch: Batch, placed: Placement) -> list[Output]:
         """The rows that were late for all their windows, and one for each row and window it missed."""
@@ -302,21 +314,21 @@ class UpdatingWindowAggregate(WindowAggregateOperator):
     def _may_wait(self, batch: Batch) -> bool:
         return False  # a row of a window that was shown is an update at once
 
-    def merge(self, partials: Sequence[Partial]) -> Iterable[Output]:
+    def _add(self, partials: Iterable[Partial]) -> list[Output]:
         fired = self._grid.last_over(self._watermark)
         behind: list[Block] = []
         for partial in partials:
-            behind += self._add(partial, fired)
+            behind += self._split_off(partial, fired)
         if not behind:
-            return ()
+            return []
         step = self._fired.update(self._aggregator.merge(behind))
         updates = Updates.of(step, self._aggregator)
         if not len(updates):
-            return ()
+            return []
         windows = step.after.renumbered(step.after.numbers.take(updates.groups), updates.groups)
-        return ((RESULT, self._batch(windows, updates.results, updates.changes)),)
+        return [(RESULT, self._batch(windows, updates.results, updates.changes))]
 
-    def _add(self, partial: Partial, fired: int) -> list[Block]:
+    def _split_off(self, partial: Partial, fired: int) -> list[Block]:
         """Keep what open windows need of a partial; for fired ones, up to number `fired`, its groups."""
         end = self._grid.slices_of(fired).stop
         if isinstance(partial, Cells):

@@ -6,6 +6,7 @@ import io
 import pickle
 import socket
 import struct
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -73,5 +74,7 @@ class Channel:
         return data
 
     def close(self) -> None:
-        """Hang up: the other end meets the end of the messages."""
+        """Hang up: the other end meets the end of the messages, as does a thread that waits at this one."""
+        with suppress(OSError):  # the other end may have done so before
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Literal
@@ -13,7 +13,7 @@ from streamlib.plan.bind import BoundFlow
 from streamlib.plan.launch import JobOptions
 from streamlib.runners.clock import RealClock
 from streamlib.runners.patience import ClockPatience
-from streamlib.runners.pool import DaemonPool
+from streamlib.runners.pool import Hands
 from streamlib.runners.processes import can_travel, refuse_while_imported
 from streamlib.runtime.crew import Crew, InlineCrew
 from streamlib.runtime.worker import Reply, Task
@@ -40,34 +40,18 @@ def crew_kind(flow: BoundFlow) -> CrewKind:
 
 
 class ThreadCrew(InlineCrew):
-    """Workers that run at the same time, in threads of this process.
+    """Workers that run at the same time, in threads of this process."""
 
-    One of the tasks runs in the caller's own thread, so that a task alone costs no change of threads.
-    """
-
-    piece = 4_096  # rows: handing over costs some 50 us, which as many rows take in the cheapest kernels
+    piece = 65_536  # rows: the largest batch of a stream stays whole, as kernels have costs a batch
 
     def __init__(self, flow: BoundFlow, size: int) -> None:
         super().__init__(flow, size, ClockPatience(RealClock()))  # whose waits nobody ends early
-        self._pool = DaemonPool(size - 1, "worker")
+        self._hands = Hands(size)
 
-    def run(self, tasks: Mapping[int, Task]) -> list[Reply]:
-        """Run the tasks at the same time."""
-        (first, task), *others = tasks.items()
-        running = [self._pool.submit(partial(self._workers[n].run, other)) for n, other in others]
-        futures = [_done(lambda: self._workers[first].run(task)), *running]
-        return [future.result() for future in futures]
+    def send(self, worker: int, task: Task) -> Future[Reply]:
+        """Do the task in the worker's thread."""
+        return self._hands.submit(worker, partial(self._workers[worker].run, task))
 
     def close(self) -> None:
         """End the threads."""
-        self._pool.close()
-
-
-def _done(call: Callable[[], Reply]) -> Future[Reply]:
-    """A call that was made, its outcome in a future: errors then surface in the order of workers."""
-    future: Future[Reply] = Future()
-    try:
-        future.set_result(call())
-    except Exception as error:
-        future.set_exception(error)
-    return future
+        self._hands.close()

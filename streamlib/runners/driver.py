@@ -68,6 +68,11 @@ class Driver:
         engine = Engine(flow, ClockPatience(world.clock)) if crew is None else ParallelEngine(flow, crew)
         self.pipeline = Pipeline(flow, partitions, mode, world.clock.monotonic(), engine)
 
+    def start_workers(self) -> None:
+        """Let the workers begin, where there are several; what follows need not wait for them."""
+        if self._crew is not None:
+            self._crew.start()
+
     def open(self) -> None:
         """Open a reader for every partition that has not ended, where the pipeline's positions say."""
         if self._mode == "batch":

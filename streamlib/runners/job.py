@@ -86,6 +86,7 @@ class Job:
 
     def _recover(self, bound: BoundFlow, attempt: str) -> None:
         manifest = self._manifest
+        self._driver.start_workers()
         if manifest is not None:
             self._restore(manifest)
         newest = manifest.number if manifest is not None else 0
@@ -205,6 +206,8 @@ class Job:
             self._sinks[name].write(batch)
 
     def _begin_checkpoint(self, finished: bool) -> None:
+        self._driver.pipeline.settle()
+        self._write()
         self._last_checkpoint = self._world.clock.monotonic()
         self._changed = False
         self._checkpointer.begin(self._driver.pipeline.capture(), finished)

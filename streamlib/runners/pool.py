@@ -56,7 +56,35 @@ class DaemonPool:
         The others must be gone when the interpreter ends: it stops daemons wherever they are, and
         inside of Arrow's C++ that aborts the process.
         """
-        for _ in self._threads:
-            self._calls.put(None)
+        self.finish()
         for thread in self._threads:
             thread.join(JOIN_TIMEOUT)
+
+    def finish(self) -> None:
+        """Let the threads end after the calls that they have."""
+        for _ in self._threads:
+            self._calls.put(None)
+
+
+class Hands:
+    """A thread for each of several workers, in which the calls for that worker are made in order."""
+
+    def __init__(self, workers: int) -> None:
+        self._pools = [DaemonPool(1, f"worker-{number}") for number in range(workers)]
+        self._open: list[Future[Any]] = []
+
+    def submit(self, worker: int, call: Callable[[], T]) -> Future[T]:
+        """Queue a call for a worker."""
+        future = self._pools[worker].submit(call)
+        self._open = [other for other in self._open if not other.done()]
+        self._open.append(future)
+        return future
+
+    def close(self) -> None:
+        """End the threads. Calls that have not begun are not made any more."""
+        for future in self._open:
+            future.cancel()
+        for pool in self._pools:
+            pool.finish()
+        for pool in self._pools:
+            pool.close()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import socket
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -16,6 +19,7 @@ from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.dead_letters import without_sink
 from streamlib.plan.node import Node, Read, Write
 from streamlib.runners.channel import Channel
+from streamlib.runners.pool import Hands
 from streamlib.runners.station import Segments, serve
 from streamlib.runtime.crew import States
 from streamlib.runtime.worker import Reply, Task
@@ -65,7 +69,7 @@ def can_travel(flow: BoundFlow) -> bool:
 
 
 class ProcessCrew:
-    """Workers in processes that start with the first call, and end with this one, however it ends."""
+    """Workers in processes that begin with `start`, and end with this one, however it ends."""
 
     piece = 1_024  # rows: in a Python function a millisecond, several times what sending them costs
 
@@ -75,43 +79,13 @@ class ProcessCrew:
         self._processes: list[BaseProcess] = []
         self._channels: list[Channel] = []
         self._segments = [Segments() for _ in range(size)]
+        self._hands = Hands(size)
+        self._begun: list[Future[Any]] = []
 
-    def run(self, tasks: Mapping[int, Task]) -> list[Reply]:
-        """Send the tasks, then wait for the replies."""
-        return self._ask("run", tasks)
-
-    def snapshot(self) -> list[States]:
-        """Ask every worker; the rows of segments that it sent before stay where they are."""
-        found = self._ask("snapshot", dict.fromkeys(range(self.size)))
-        return [segments.received(states) for segments, states in zip(self._segments, found, strict=True)]
-
-    def restore(self, states: Sequence[States]) -> None:
-        """Send every worker its part."""
-        self._ask("restore", {n: Segments().sent(part) for n, part in enumerate(states)})
-
-    def _ask(self, method: str, arguments: Mapping[int, Any]) -> list[Any]:
-        if not self._processes:
-            self._start()
-        for number, argument in arguments.items():
-            try:
-                self._channels[number].send((method, argument))
-            except OSError:
-                raise self._gone(number) from None
-        return [self._answer(number) for number in arguments]
-
-    def _answer(self, number: int) -> Any:
-        try:
-            result, error = self._channels[number].receive()
-        except (EOFError, OSError):
-            raise self._gone(number) from None
-        if error is not None:
-            raise error
-        return result
-
-    # ------------------------------------------------------------------ their lives
-
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the processes; what they are sent waits until they have begun."""
         spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may never run
+        files = loaded_files()
         for number in range(self.size):
             mine, theirs = socket.socketpair()
             process = spawn.Process(
@@ -121,10 +95,42 @@ class ProcessCrew:
             self._processes.append(process)
             process.start()
             theirs.close()
-        for channel in self._channels:
-            channel.send((loaded_files(), self._flow))
         for number in range(self.size):
-            self._answer(number)
+            self._begun.append(self._hands.submit(number, partial(self._ask, number, (files, self._flow))))
+
+    def send(self, worker: int, task: Task) -> Future[Reply]:
+        """Send the task, and receive the reply, in a thread of the worker's own."""
+        return self._call(worker, "run", task)
+
+    def snapshot(self) -> list[States]:
+        """Ask every worker; the rows of segments that it sent before stay where they are."""
+        asked = [self._call(number, "snapshot", None) for number in range(self.size)]
+        found = [future.result() for future in asked]
+        return [segments.received(states) for segments, states in zip(self._segments, found, strict=True)]
+
+    def restore(self, states: Sequence[States]) -> None:
+        """Send every worker its part; a failure shows with its next task."""
+        parts = [Segments().sent(part) for part in states]
+        self._begun = [self._call(number, "restore", part) for number, part in enumerate(parts)]
+
+    def _call(self, number: int, method: str, argument: Any) -> Future[Any]:
+        begun = self._begun[number]
+
+        def call() -> Any:
+            begun.result()  # a worker that failed to begin says why, whatever it is asked
+            return self._ask(number, (method, argument))
+
+        return self._hands.submit(number, call)
+
+    def _ask(self, number: int, message: Any) -> Any:
+        try:
+            self._channels[number].send(message)
+            result, error = self._channels[number].receive()
+        except (EOFError, OSError):
+            raise self._gone(number) from None
+        if error is not None:
+            raise error
+        return result
 
     def _gone(self, number: int) -> WorkerError:
         process = self._processes[number]
@@ -142,12 +148,15 @@ class ProcessCrew:
         """Hang up, which ends them; those that don't are killed."""
         for channel in self._channels:
             channel.close()
+        end = time.monotonic() + END_TIMEOUT
         for process in self._processes:
-            process.join(END_TIMEOUT)
+            process.join(max(0.0, end - time.monotonic()))
+        for process in self._processes:
             if process.is_alive():
                 process.kill()
                 process.join()
         self._channels, self._processes = [], []
+        self._hands.close()
 
 
 def refuse_while_imported() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -11,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from streamlib.core.segment import Segment
 from streamlib.runners.channel import Channel
 from streamlib.runners.clock import RealClock
 from streamlib.runners.patience import ClockPatience
-from streamlib.runtime.worker import Worker
+from streamlib.runtime.worker import Parcel, Reply, Task, Worker
 
 _OURS = str(Path(__file__).parents[1])
 
@@ -55,12 +57,21 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Stands for the content of a parcel that stayed where it was made."""
+
+    number: int
+
+
 class _Station:
     """The worker, and what the coordinator may ask of it."""
 
     def __init__(self, number: int, count: int) -> None:
         self._number, self._count = number, count
         self._segments = Segments()
+        self._kept: dict[int, Any] = {}
+        self._numbers = itertools.count()
 
     def answer(self, method: str, argument: Any) -> tuple[Any, BaseException | None]:
         """The result of a call, or the error that it raised."""
@@ -75,8 +86,23 @@ class _Station:
         patience = ClockPatience(RealClock())
         self._worker = Worker(pickle.loads(flow), self._number, self._count, patience)
 
-    def _run(self, task: Any) -> Any:
-        return self._worker.run(task)
+    def _run(self, task: Task) -> Reply:
+        task.parcels = [self._unpacked(parcel) for parcel in task.parcels]
+        reply = self._worker.run(task)
+        reply.parcels = [self._packed(parcel) for parcel in reply.parcels]
+        return reply
+
+    def _packed(self, parcel: Parcel) -> Parcel:
+        """A parcel to this worker itself stays here; a number travels in its place."""
+        if parcel.owner != self._number:
+            return parcel
+        number = next(self._numbers)
+        self._kept[number] = parcel.content
+        return replace(parcel, content=Kept(number))
+
+    def _unpacked(self, parcel: Parcel) -> Parcel:
+        kept = parcel.content
+        return replace(parcel, content=self._kept.pop(kept.number)) if isinstance(kept, Kept) else parcel
 
     def _snapshot(self, _: None) -> Sent:
         return self._segments.sent(self._worker.snapshot())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
 from streamlib.core.contracts import OperatorState
@@ -26,15 +27,16 @@ class Crew(Protocol):
     @property
     def piece(self) -> int: ...
 
-    def run(self, tasks: Mapping[int, Task]) -> list[Reply]:
-        """Give workers their tasks, all at once; the replies, in the order of `tasks`.
+    def start(self) -> None:
+        """Let the workers begin. Called once, before all else."""
+        ...
 
-        Raises what a worker raised; of several the one that stands first in `tasks`.
-        """
+    def send(self, worker: int, task: Task) -> Future[Reply]:
+        """Give a worker a task, which it does after those that it has. The future raises what it raised."""
         ...
 
     def snapshot(self) -> list[States]:
-        """By worker, the states of its operators."""
+        """By worker, the states of its operators. Called while no worker has a task."""
         ...
 
     def restore(self, states: Sequence[States]) -> None:
@@ -55,9 +57,12 @@ class InlineCrew:
         self.size = size
         self._workers = [Worker(flow, number, size, patience) for number in range(size)]
 
-    def run(self, tasks: Mapping[int, Task]) -> list[Reply]:
-        """Run the tasks in their order."""
-        return [self._workers[number].run(task) for number, task in tasks.items()]
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def send(self, worker: int, task: Task) -> Future[Reply]:
+        """Do the task."""
+        return done(lambda: self._workers[worker].run(task))
 
     def snapshot(self) -> list[States]:
         """Ask every worker."""
@@ -70,3 +75,13 @@ class InlineCrew:
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+def done(call: Callable[[], Reply]) -> Future[Reply]:
+    """A call that was made, its outcome in a future."""
+    future: Future[Reply] = Future()
+    try:
+        future.set_result(call())
+    except Exception as error:
+        future.set_exception(error)
+    return future

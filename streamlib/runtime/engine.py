@@ -139,6 +139,12 @@ class Engine:
         """The source's watermark is now `watermark`; lower than before means no change."""
         self._forward(self._sources[source], watermark)
 
+    def tick(self, now: float) -> None:
+        """The monotonic clock stands at `now` seconds: what waits for company only should not wait long."""
+
+    def settle(self) -> None:
+        """All that was pushed reaches the operators, and what comes of it the sinks."""
+
     def take_written(self) -> list[tuple[str, Batch]]:
         """What reached the sinks since the last call: sink name and rows, in order."""
         written, self._written = self._written, []

@@ -1,23 +1,31 @@
 """Several workers as one engine: deals rows out, carries parcels to their owners, passes time on.
 
-A wave begins with the rows of an admitted batch, in pieces, one a worker. Each worker takes its piece as
-far as the first operators with state. Level by level parcels then reach their owners, first the rows,
-then the watermark: it never overtakes a row. All of it is a function of the calls, so that the same
-rows in the same batches give the same waves.
+Batches go to the workers, in pieces or in turn. Each worker takes its rows as far as the first operators
+with state. There they gather until a *wave* is due: level by level parcels reach their owners, first the
+rows, then the watermark, which never overtakes a row. What the workers do meanwhile is not waited for,
+and replies are taken in the order of tasks, so that the same calls give the same waves and rows.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 
 from streamlib.core.batch import Batch
-from streamlib.core.contracts import OperatorState
+from streamlib.core.contracts import Combines, OperatorState
+from streamlib.core.time import MIN_TIME
 from streamlib.plan.bind import BoundFlow
 from streamlib.runtime.crew import Crew
 from streamlib.runtime.engine import Engine, Stage
 from streamlib.runtime.placement import Placement, levels, placement
 from streamlib.runtime.rescale import merged_states, split_states
 from streamlib.runtime.worker import Parcel, Reply, Task
+
+GATHERED_ROWS = 1_048_576  # rows until a wave: with some columns of 8 bytes about 50 MB on the workers
+GATHERED_BATCHES = 64  # of few rows each: partials of a batch have a cost of their own, however few rows
+GATHERED_SECONDS = 0.1  # how long an update, or rows for a process function, may wait for others
+AHEAD = 2  # tasks a worker may have: one to do, one to go on with when that is done
 
 
 class ParallelEngine(Engine):
@@ -32,17 +40,28 @@ class ParallelEngine(Engine):
         self._crew = crew
         self._places = [placement(stage) for stage in self._stages]
         self._levels = levels(flow, self._places)
+        self._last = max(self._levels, default=0)
+        self._dealt: dict[int, list[tuple[str, Batch]]] = {}
+        self._tasks: deque[tuple[int, Future[Reply]]] = deque()
+        self._gathered: list[frozenset[int]] = [frozenset()] * crew.size
         self._waiting: dict[int, list[Parcel]] = {}
         self._due: dict[int, int] = {}
+        self._held: dict[str, int] = {}
+        self._next = dict.fromkeys(self._sources, MIN_TIME)
+        self._rows = self._batches = 0
+        self._since: float | None = None
         self._late = [0] * crew.size
         self._turn = 0
 
     # ------------------------------------------------------------------ rows and time
 
     def push(self, source: str, batch: Batch) -> None:
-        """Rows of a source, admitted; operators with state get them with the next `advance`."""
-        tasks = {worker: Task(rows=[(source, piece)]) for worker, piece in self._deal(batch)}
-        self._run(tasks)
+        """Rows of a source, admitted; operators with state get them with the next wave."""
+        self._send_rows()  # what came before: a worker's task holds rows of one batch, or order would be lost
+        self._rows += batch.num_rows
+        self._batches += 1
+        for worker, piece in self._deal(batch):
+            self._dealt.setdefault(worker, []).append((source, piece))
 
     def _deal(self, batch: Batch) -> list[tuple[int, Batch]]:
         """Pieces of the batch in order, each for a worker; small batches go to the workers in turn."""
@@ -54,9 +73,32 @@ class ParallelEngine(Engine):
         return [((first + i) % size, part) for i, part in enumerate(parts)]
 
     def advance(self, source: str, watermark: int) -> None:
-        """The source's watermark is now `watermark`; what stands before it reaches the operators first."""
-        super().advance(source, watermark)
-        self._settle()
+        """The source's watermark is now `watermark`; operators hear of it when it decides something."""
+        if watermark > self.source_watermark(source):
+            self._held[source] = watermark
+        decides = source in self._held and watermark >= self._next[source]
+        if decides or self._rows >= GATHERED_ROWS or self._batches >= GATHERED_BATCHES:
+            self._wave()
+        else:
+            self._send_rows()
+
+    def source_watermark(self, source: str) -> int:
+        """The watermark that a source has passed on."""
+        return self._held.get(source, super().source_watermark(source))
+
+    def tick(self, now: float) -> None:
+        """Rows that gathered for a while reach their operators, whether or not others come."""
+        if not self._rows and not self._held:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        elif now - self._since >= GATHERED_SECONDS:
+            self._wave()
+
+    def settle(self) -> None:
+        """All rows and watermarks reach the operators, and what comes of them the sinks."""
+        self._wave()
+        self._receive(0)
 
     def _advance(self, stage: Stage, watermark: int) -> None:
         if self._places[stage.number] is not Placement.ANYWHERE:
@@ -68,23 +110,70 @@ class ParallelEngine(Engine):
 
     def take_written(self) -> list[tuple[str, Batch]]:
         """What reached the sinks since the last call, in the order of pieces, then of workers."""
-        self._settle()
+        while self._tasks and self._tasks[0][1].done():
+            self._receive(len(self._tasks) - 1)
         return super().take_written()
 
     # ------------------------------------------------------------------ waves
 
-    def _settle(self) -> None:
-        """Level by level: parcels to their owners, then time."""
-        while self._waiting or self._due:
-            level = min(self._levels[number] for number in (*self._waiting, *self._due))
-            stages = [n for n, found in enumerate(self._levels) if found == level]
-            parcels = [p for n in stages for p in self._waiting.pop(n, ())]
-            due = {n: self._due.pop(n) for n in stages if n in self._due}
-            self._pass(self._run(self._tasks(parcels, due)), due)
+    def _wave(self) -> None:
+        """Level by level: parcels to their owners, then time. The last level is not waited for."""
+        if not (self._dealt or self._held or self._tasks or self._waiting or any(self._gathered)):
+            return
+        for source, watermark in self._held.items():
+            super().advance(source, watermark)
+            self._next[source] = self.deadline_after(source, watermark)
+        self._held.clear()
+        self._rows = self._batches = 0
+        self._since = None
+        self._send_rows(self._combining(1))
+        while self._last:
+            self._receive(0)
+            number = min(
+                (*self._waiting, *self._due, *frozenset().union(*self._gathered)),
+                key=self._levels.__getitem__,
+                default=None,
+            )
+            if number is None or self._pass_level(self._levels[number]):
+                return
 
-    def _tasks(self, parcels: Iterable[Parcel], due: Mapping[int, int]) -> dict[int, Task]:
+    def _combining(self, level: int) -> tuple[int, ...]:
+        """The operators of a level for which partials gather."""
+        return tuple(
+            stage.number
+            for stage in self._stages
+            if self._levels[stage.number] == level and isinstance(stage.operator, Combines)
+        )
+
+    def _send_rows(self, asked: tuple[int, ...] = ()) -> None:
+        """The rows that were dealt go to their workers, who then hand over what gathered for `asked`."""
+        tasks = {worker: Task(rows, asked=asked) for worker, rows in self._dealt.items()}
+        self._dealt = {}
+        if asked:
+            for worker in range(self._crew.size):
+                tasks.setdefault(worker, Task(asked=asked))
+        self._send(tasks)
+
+    def _pass_level(self, level: int) -> bool:
+        """Take a level to its rows and its time; whether that was the last."""
+        stages = [number for number, found in enumerate(self._levels) if found == level]
+        gathered = {w for w, found in enumerate(self._gathered) if not found.isdisjoint(stages)}
+        if gathered:  # before the watermark comes
+            self._send({worker: Task(asked=tuple(stages)) for worker in sorted(gathered)})
+            return False
+        parcels = [parcel for n in stages for parcel in self._waiting.pop(n, ())]
+        due = {n: self._due.pop(n) for n in stages if n in self._due}
+        self._send(self._of_level(parcels, due, self._combining(level + 1)))
+        if level == self._last:
+            return True
+        self._pass(self._receive(0), due)
+        return False
+
+    def _of_level(
+        self, parcels: Iterable[Parcel], due: Mapping[int, int], asked: tuple[int, ...]
+    ) -> dict[int, Task]:
         """The tasks by worker, in the order of workers; those without any are left out."""
-        tasks = {worker: Task() for worker in range(self._crew.size)}
+        tasks = {worker: Task(asked=asked) for worker in range(self._crew.size)}
         for parcel in parcels:
             tasks[parcel.owner].parcels.append(parcel)
         for number, watermark in due.items():
@@ -99,12 +188,25 @@ class ParallelEngine(Engine):
             promised = min(r.promises[number] for r in replies if number in r.promises)
             self._forward(self._stages[number], promised)
 
-    def _run(self, tasks: Mapping[int, Task]) -> list[Reply]:
-        replies = self._crew.run(tasks)
-        for worker, reply in zip(tasks, replies, strict=True):
+    # ------------------------------------------------------------------ tasks and replies
+
+    def _send(self, tasks: Mapping[int, Task]) -> None:
+        for worker, task in tasks.items():
+            while sum(busy == worker for busy, _ in self._tasks) >= AHEAD:
+                self._receive(len(self._tasks) - 1)
+            self._tasks.append((worker, self._crew.send(worker, task)))
+
+    def _receive(self, left: int) -> list[Reply]:
+        """Take the replies in the order of the tasks until `left` are left."""
+        replies = []
+        while len(self._tasks) > left:
+            worker, future = self._tasks.popleft()
+            reply = future.result()
+            replies.append(reply)
             self._written += reply.written
             self._late[worker] = reply.late_rows
             self.failures.merge(reply.failures)
+            self._gathered[worker] = reply.gathered
             for parcel in reply.parcels:
                 self._waiting.setdefault(parcel.stage, []).append(parcel)
         return replies
@@ -118,7 +220,7 @@ class ParallelEngine(Engine):
 
     def snapshot(self) -> dict[str, OperatorState]:
         """By id, the state of every stateful operator, as one worker that owned all of it would tell it."""
-        self._settle()
+        self.settle()
         return merged_states(self._crew.snapshot())
 
     def restore(self, states: Mapping[str, OperatorState], watermarks: Mapping[str, int]) -> None:
@@ -126,3 +228,4 @@ class ParallelEngine(Engine):
         self._crew.restore(split_states(states, self._crew.size))
         for source, watermark in watermarks.items():
             self.advance(source, watermark)
+        self.settle()

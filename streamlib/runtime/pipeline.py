@@ -207,6 +207,7 @@ class Pipeline:
 
     def tick(self, now: float) -> None:
         """Time passed: silent partitions become idle, and watermarks move without rows."""
+        self.engine.tick(now)
         for source in self.sources.values():
             # without a limit of silence time alone moves nothing
             if (
@@ -250,8 +251,12 @@ class Pipeline:
         marks = [self.engine.source_watermark(name) for name in self.sources]
         return min(marks, default=MAX_TIME)
 
+    def settle(self) -> None:
+        """All rows that entered reach the operators, and what comes of them can be taken."""
+        self.engine.settle()
+
     def take_written(self) -> list[tuple[str, Batch]]:
-        """What reached the sinks since the last call."""
+        """What reached the sinks since the last call; not of all rows that entered, unless settled."""
         return self.engine.take_written()
 
     # ------------------------------------------------------------------ state

@@ -37,17 +37,22 @@ class Parcel:
 class Task:
     """One step of a worker: in this order rows of sources, parcels, and times of stages (by number).
 
-    The stages of a task do not lie above each other.
+    The stages of parcels and times do not lie above each other. In the end the partials that gathered
+    for the stages `asked` are handed over.
     """
 
     rows: list[tuple[str, Batch]] = field(default_factory=list)
     parcels: list[Parcel] = field(default_factory=list)
     watermarks: dict[int, int] = field(default_factory=dict)
+    asked: tuple[int, ...] = ()
 
 
 @dataclass
 class Reply:
-    """What came of a task: parcels and rows for sinks, in order, and what stages promise by number."""
+    """What came of a task: parcels and rows for sinks, in order, and what stages promise by number.
+
+    `gathered` are the stages for which the worker now has partials.
+    """
 
     parcels: list[Parcel]
     written: list[tuple[str, Batch]]
@@ -55,6 +60,7 @@ class Reply:
     late_rows: int
     failures: Failures
     """Rows that failed in this task and did not stop the job."""
+    gathered: frozenset[int]
 
 
 class Worker(Engine):
@@ -67,6 +73,7 @@ class Worker(Engine):
         self._here = [place is not Placement.SINGLE or number == 0 for place in self._places]
         self._combining = [s.operator if isinstance(s.operator, Combines) else None for s in self._stages]
         self._sent: list[Parcel] = []
+        self._gathered: dict[int, list[Any]] = {}
 
     def run(self, task: Task) -> Reply:
         """Do what the task says."""
@@ -78,10 +85,14 @@ class Worker(Engine):
                 self._receive(self._stages[number], parcels)
             if number in task.watermarks and self._here[number]:
                 self._advance(self._stages[number], task.watermarks[number])
+        for number in task.asked:
+            if number in self._gathered:
+                self._hand_over(self._stages[number], self._gathered.pop(number))
         promises = {n: self._stages[n].watermark for n in task.watermarks if self._here[n]}
         sent, self._sent = self._sent, []
         failures, self.failures = self.count_failures(), Failures()
-        return Reply(sent, self.take_written(), promises, self.late_rows, failures)
+        gathered = frozenset(self._gathered)
+        return Reply(sent, self.take_written(), promises, self.late_rows, failures, gathered)
 
     # ------------------------------------------------------------------ rows that leave
 
@@ -102,9 +113,16 @@ class Worker(Engine):
         with _blaming(stage):
             partial, outputs = operator.combine(batch, port)
             outputs = stage.outputs(outputs, "combine")
-            parts = {} if partial is None else operator.split(partial, self._owners)
-        self._send(stage, port, parts)
+        if partial is not None:
+            self._gathered.setdefault(stage.number, []).append(partial)
         self._emit(stage, outputs)
+
+    def _hand_over(self, stage: Stage, partials: Sequence[Any]) -> None:
+        operator = self._combining[stage.number]
+        assert operator is not None
+        with _blaming(stage):
+            parts = operator.split(partials, self._owners)
+        self._send(stage, 0, parts)
 
     def _by_owner(self, stage: Stage, port: int, batch: Batch) -> Mapping[int, Batch]:
         keys = [batch.column(key) for key in stage.bound.input_types[port].keys]
