@@ -203,6 +203,76 @@ def test_batches_too_small_to_share_go_to_the_workers_in_turn():
     assert [noted.rows for noted in note.instances if noted.rows] == [[0, 1, 4, 5], [2, 3]]
 
 
+# --------------------------------------------------------------------------- when rows reach their owners
+
+
+class Counting(InlineCrew):
+    """Notes the tasks that workers get."""
+
+    def __init__(self, flow, size):
+        super().__init__(flow, size)
+        self.tasks = []
+
+    def send(self, worker, task):
+        self.tasks.append(task)
+        return super().send(worker, task)
+
+    @property
+    def waves(self):
+        return sum(bool(task.watermarks) for task in self.tasks) // self.size
+
+
+def windowed(every="1s"):
+    """Rows of a key and a time in microseconds, counted in windows by two workers."""
+    table = pa.table({"at": pa.array([], pa.int64()), "key": pa.array([], pa.int64())})
+    source = sl.read(memory.source(table), name="rows", event_time="at", watermark=sl.bounded_disorder(0))
+    panes = source.key_by("key").window(windows.tumbling(every)).aggregate(n=sl.count())
+    bound = sl.Flow("windowed", panes.write(memory.sink(), name="out")).bind()
+    crew = Counting(bound, 2)
+    return ParallelEngine(bound, crew), crew
+
+
+def enter(engine, at):
+    rows = pa.record_batch({"at": pa.array(at, pa.int64()), "key": pa.array([0] * len(at), pa.int64())})
+    engine.push("rows", Batch.from_arrow(rows, np.array(at)))
+    engine.advance("rows", max(at))
+
+
+def test_watermarks_that_end_no_window_make_no_wave():
+    engine, crew = windowed()
+    enter(engine, [0])  # the first one tells the operators where time stands
+    before = crew.waves
+    for second in range(3):
+        for i in range(10):
+            enter(engine, [second * 1_000_000 + i * 10])
+    assert crew.waves == before + 2
+    engine.settle()
+    counts = [row["n"] for _, batch in engine.take_written() for row in batch.to_arrow().to_pylist()]
+    assert counts == [11, 10]
+
+
+def test_rows_gather_no_longer_than_their_number_allows(monkeypatch):
+    monkeypatch.setattr("streamlib.runtime.parallel.GATHERED_ROWS", 100)
+    engine, crew = windowed("1h")
+    enter(engine, [0])
+    before = crew.waves
+    for i in range(1, 11):
+        enter(engine, [i] * 50)
+    assert crew.waves == before + 5
+
+
+def test_rows_gather_no_longer_than_a_moment():
+    engine, crew = windowed("1h")
+    enter(engine, [0])
+    before = crew.waves
+    enter(engine, [1])
+    engine.tick(5.0)
+    assert crew.waves == before
+    engine.tick(5.2)
+    assert crew.waves == before + 1
+    assert engine.source_watermark("rows") == 1
+
+
 # --------------------------------------------------------------------------- what a user chooses
 
 
