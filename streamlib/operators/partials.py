@@ -241,8 +241,7 @@ class PartialAggregator:
             own = owner == worker
             if own.any():
                 masked = np.where(own, rows, 0).ravel()
-                states = (masked if state is cells.states[0] else state for state in cells.states)
-                yield worker, Cells(cells.first, cells.low, cells.width, tuple(states))
+                yield worker, _with_rows(cells, masked)
 
     def _block_by_owner(self, block: Block, owners: npt.NDArray[np.intp]) -> Iterator[tuple[int, Block]]:
         keys = [as_arrow(k, t) for k, t in zip(block.keys, self.key_types, strict=True)]
@@ -356,6 +355,13 @@ class PartialAggregator:
     def finish(self, block: Block) -> list[Column]:
         """The aggregates' result columns."""
         return [aggregate.finish(block.states[place]) for aggregate, place in self._places]
+
+
+def _with_rows(cells: Cells, rows: Vector) -> Cells:
+    """A copy of the cells with other counts of rows: whose it becomes may take more into it (`taken_in`)."""
+    counts = cells.states[0]
+    states = each_once(cells.states, lambda state: rows if state is counts else state.copy())
+    return Cells(cells.first, cells.low, cells.width, states)
 
 
 def ordered(block: Block) -> Block:
