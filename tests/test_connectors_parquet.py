@@ -177,7 +177,7 @@ def test_resuming_reads_only_the_row_groups_that_are_left(tmp_path, monkeypatch)
 
     def spy(self, *args, row_groups, **options):
         asked.append(list(row_groups))
-        assert options == {"use_threads": True}
+        assert options == {"columns": ["id"], "use_threads": True}
         return original(self, *args, row_groups=row_groups, **options)
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", spy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -32,6 +32,8 @@ class ParquetSource:
     """Parquet files, each a partition. Made by `source`; equal where the paths are."""
 
     paths: tuple[str, ...]
+    columns: tuple[str, ...] | None = field(default=None, kw_only=True, repr=False)
+    """The columns that are read; None: all."""
     _bound: dict[str, pa.Schema] = field(default_factory=dict, init=False, repr=False, compare=False)
     """The schema that was last told, which every file that is opened must still have."""
 
@@ -45,6 +47,20 @@ class ParquetSource:
 
     def schema(self) -> pa.Schema:
         """The columns of the first file; reads every footer and raises `SourceError` where one differs."""
+        return self._chosen(self._whole())
+
+    def project(self, columns: Sequence[str]) -> ParquetSource:
+        """See `Projects.project`."""
+        made = replace(self, columns=tuple(columns))
+        made._bound.update(self._bound)
+        return made
+
+    def _chosen(self, whole: pa.Schema) -> pa.Schema:
+        return whole if self.columns is None else pa.schema([whole.field(name) for name in self.columns])
+
+    def _whole(self) -> pa.Schema:
+        if self.columns is not None and "schema" in self._bound:
+            return self._bound["schema"]  # the footers were read before the columns were chosen
         (first, expected), *others = (
             (path, _footer_schema(path)) for path in files.find_files(self.paths, SUFFIXES).values()
         )
@@ -62,7 +78,7 @@ class ParquetSource:
     def open(self, partition: str, position: Json | None, event_time: str | None) -> FileReader:
         row = row_number(position, partition)
         path = files.find_file(self.paths, partition)
-        schema = self._bound.get("schema") or self.schema()
+        schema = self._bound.get("schema") or self._whole()
         unchanged = Unchanged(path)
         file = _opened(path)
         _same_columns("the flow's schema", schema, path, plain(file.schema_arrow))
@@ -72,7 +88,7 @@ class ParquetSource:
         if row > groups.rows:
             raise beyond_end(partition, row, groups.rows)
         return ParquetReader(
-            _Rows(path, file, groups, row, schema, partition),
+            _Rows(path, file, groups, row, self._chosen(schema), partition),
             row,
             unchanged,
             failed=lambda error: _damaged(path, error),
@@ -131,7 +147,7 @@ class _Rows:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         file, schema = self.file, self.schema
-        coded = coded_columns(file) if self.codes else []
+        coded = [n for n in coded_columns(file) if n in schema.names] if self.codes else []
         if coded:
             file = _opened(self.path, read_dictionary=coded, metadata=file.metadata)
             schema = _with_codes(schema, coded)
@@ -139,7 +155,10 @@ class _Rows:
             first = self.groups.holding(self.row)
             # one file is one partition, read in order: Arrow's threads decode its columns side by side
             batches = file.iter_batches(
-                BATCH_ROWS, row_groups=range(first, self.groups.count), use_threads=True
+                BATCH_ROWS,
+                columns=schema.names,
+                row_groups=range(first, self.groups.count),
+                use_threads=True,
             )
             rest = drop_rows(batches, self.row - self.groups.first_row(first), self.partition)
             for rows in _up_to_group_ends(rest, self.groups, self.row):

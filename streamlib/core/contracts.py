@@ -295,6 +295,21 @@ class OperatorSpec(Value, ABC):
         """
         return self
 
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        """Which columns its only input must have, so that sources read no others; None: all.
+
+        `wanted` are the columns of each output that are read below: None for all, none where nobody
+        reads it. Where the input has no more than these columns, and at least one, `bind` of what
+        `narrowed` returns has to succeed, and the wanted columns have to be the same.
+        """
+        return None
+
+    def narrowed(self, stream: StreamType) -> OperatorSpec:
+        """What to build in the place of this where its input is `stream`: at least the columns it reads."""
+        return self
+
     def describe(self) -> str:
         """The operator's settings on one line, for `explain`."""
         return ""
@@ -411,6 +426,15 @@ class Counted(Protocol):
 
     def row_count(self) -> int:
         """Rows of all partitions together."""
+        ...
+
+
+@runtime_checkable
+class Projects(Protocol):
+    """Optional ability of a source that spares work where columns are not read."""
+
+    def project(self, columns: Sequence[str]) -> Source:
+        """The same source with these columns alone, in this order; called after `schema`."""
         ...
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from streamlib.core.batch import Column
 from streamlib.core.canonical import canonical
 from streamlib.core.contracts import StreamType
-from streamlib.core.expressions import Expr, col
+from streamlib.core.expressions import Expr, col, columns
 from streamlib.operators.bound_aggregate import Aggregate, BoundAggregate
 from streamlib.operators.bound_function import BoundFunction
 from streamlib.operators.grouping import Codes
@@ -114,6 +114,9 @@ class AggregateFunction(Aggregate, ABC):
     def arguments(self) -> tuple[Argument, ...]:
         """The values of the fields of type `Argument`, in their order."""
         return tuple(getattr(self, f.name) for f in _fields(self) if _is_argument(f))
+
+    def reads(self) -> frozenset[str] | None:
+        return frozenset().union(*(columns(col(a) if isinstance(a, str) else a) for a in self.arguments()))
 
     def canonical(self) -> object:
         """What equality means: the class and its fields; a column's name is the column."""

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from streamlib.core.batch import Batch, Column, as_arrow, numpy_type
 from streamlib.core.contracts import StreamType
 from streamlib.core.errors import ArithmeticOverflowError, TypeMismatchError, shown
-from streamlib.core.expressions import Expr, bind
+from streamlib.core.expressions import Expr, bind, columns
 from streamlib.operators.arguments import Values, argument, nullable, restored, scattered, storage, values_of
 from streamlib.operators.bound_aggregate import Aggregate, BoundAggregate, StateField, Vector
 from streamlib.operators.filtered import filtered
@@ -95,6 +95,9 @@ class BuiltinAggregate(Aggregate):
         return kept_values(
             name, bound, dtype, dtype, Keeping(counted=True, distinct=True), _extreme(self.kind, dtype)
         )
+
+    def reads(self) -> frozenset[str] | None:
+        return frozenset() if self.argument is None else columns(self.argument)
 
     def keeps(self, stream: StreamType) -> str | None:
         if stream.changes is None or self.kind not in ("min", "max"):

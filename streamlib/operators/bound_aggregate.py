@@ -105,6 +105,10 @@ class Aggregate(Value):
         """
         raise NotImplementedError
 
+    def reads(self) -> frozenset[str] | None:
+        """The columns that it looks at; None where that can't be told."""
+        return None
+
     @property
     def order_sensitive(self) -> str | None:
         """Why the result depends on the order in which rows arrive; None where it does not."""

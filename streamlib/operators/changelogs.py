@@ -47,6 +47,11 @@ class ToChangelog(OperatorSpec):
         (out,) = self.bind(inputs)
         return _ToChangelog(out.schema, self.upsert)
 
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        return None if wanted[0] is None else wanted[0] - {self.column}
+
     def describe(self) -> str:
         return f"{'upsert' if self.upsert else 'retract'}, as {self.column!r}"
 

@@ -44,6 +44,15 @@ class Drop(OperatorSpec):
         (out,) = self.bind(inputs)
         return _Choosing(out.schema, [stream.schema.get_field_index(name) for name in out.schema.names])
 
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        left = [name for name in inputs[0].schema.names if name not in self.columns]
+        return frozenset(left[:1] if wanted[0] == frozenset() else left if wanted[0] is None else wanted[0])
+
+    def narrowed(self, stream: StreamType) -> Drop:
+        return replace(self, columns=tuple(name for name in self.columns if name in stream.schema.names))
+
     def describe(self) -> str:
         return ", ".join(self.columns)
 
@@ -77,6 +86,15 @@ class Rename(OperatorSpec):
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         (out,) = self.bind(inputs)
         return _Choosing(out.schema, range(len(out.schema)))
+
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        before = {after: name for name, after in self.names}
+        return None if wanted[0] is None else frozenset(before.get(name, name) for name in wanted[0])
+
+    def narrowed(self, stream: StreamType) -> Rename:
+        return replace(self, names=tuple(pair for pair in self.names if pair[0] in stream.schema.names))
 
     def describe(self) -> str:
         return ", ".join(f"{before} -> {after}" for before, after in self.names)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from streamlib.core.batch import Batch, Column, as_arrow
 from streamlib.core.contracts import StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
-from streamlib.core.expressions import Bound, Expr, bind
+from streamlib.core.expressions import Bound, Expr, bind, columns
 from streamlib.core.where import caller
 from streamlib.operators.arguments import argument, kept_or_null, restored, storage, values_of
 from streamlib.operators.bound_aggregate import Aggregate, BoundAggregate, StateField
@@ -30,6 +30,9 @@ class Collect(Aggregate):
 
     argument: Expr
     limit: int | None
+
+    def reads(self) -> frozenset[str] | None:
+        return columns(self.argument)
 
     def bind(self, name: str, stream: StreamType) -> BoundAggregate:
         bound = bind(self.argument, stream)
@@ -83,6 +86,9 @@ class CountDistinct(Aggregate):
 
     argument: Expr
     exact: bool
+
+    def reads(self) -> frozenset[str] | None:
+        return columns(self.argument)
 
     def bind(self, name: str, stream: StreamType) -> BoundAggregate:
         bound = bind(self.argument, stream)

@@ -48,6 +48,11 @@ class Explode(OperatorSpec):
         (out,) = self.bind(inputs)
         return _Explode(self.columns, out.schema)
 
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        return None if wanted[0] is None else wanted[0] | frozenset(self.columns)
+
     def describe(self) -> str:
         return ", ".join(self.columns)
 

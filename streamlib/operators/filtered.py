@@ -10,9 +10,10 @@ import numpy as np
 from streamlib.core.batch import Batch, Column
 from streamlib.core.contracts import StreamType
 from streamlib.core.errors import TypeMismatchError, shown
-from streamlib.core.expressions import Bound, Expr
+from streamlib.core.expressions import Bound, Expr, columns
 from streamlib.core.where import caller
 from streamlib.operators.bound_aggregate import Aggregate, BoundAggregate, Vector
+from streamlib.operators.columns_read import all_of
 from streamlib.operators.conditions import bound_condition, true_rows
 from streamlib.operators.grouping import Codes
 
@@ -23,6 +24,9 @@ class Filtered(Aggregate):
 
     aggregate: Aggregate
     condition: Expr
+
+    def reads(self) -> frozenset[str] | None:
+        return all_of([self.aggregate.reads(), columns(self.condition)])
 
     @property
     def order_sensitive(self) -> str | None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from streamlib.core.batch import Batch, Column
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.time import MAX_TIME, MIN_TIME, clamp, show_duration
+from streamlib.operators.columns_read import all_of
 from streamlib.operators.group_tables import key_fields
 from streamlib.operators.grouping import decoded_type, key_column
 from streamlib.operators.time_slots import TimeSlots
@@ -49,6 +50,11 @@ class Limiting(OperatorSpec):
     def key_names(self, stream: StreamType) -> list[str]:
         """The columns of a key, those of the stream's keys first."""
         return list(dict.fromkeys((*stream.keys, *self.columns_of_key)))
+
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        return all_of([*wanted, frozenset(self.key_names(inputs[0]))])
 
     def state_version(self) -> Json:
         return [self.kind, self.interval, list(self.columns_of_key)]

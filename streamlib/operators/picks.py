@@ -13,7 +13,7 @@ import pyarrow as pa
 from streamlib.core.batch import Batch, Column, as_arrow, numpy_type
 from streamlib.core.contracts import StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
-from streamlib.core.expressions import Expr, bind
+from streamlib.core.expressions import Expr, bind, columns
 from streamlib.core.where import caller
 from streamlib.operators.arguments import argument, kept_or_null, restored, scattered, storage
 from streamlib.operators.bound_aggregate import Aggregate, BoundAggregate, StateField, Vector
@@ -46,6 +46,9 @@ class Pick(Aggregate):
     @property
     def _by_column(self) -> str:
         return "arg_max" if self.largest else "arg_min"
+
+    def reads(self) -> frozenset[str] | None:
+        return columns(self.argument) | (frozenset() if self.by is None else columns(self.by))
 
     def bind(self, name: str, stream: StreamType) -> BoundAggregate:
         if self.by is None and self.order == "event_time" and not stream.event_time:

@@ -52,6 +52,14 @@ class RecordFunction(OperatorSpec):
         reader(self.takes, stream.schema)
         return (after_function(stream, self.schema),)
 
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        if self.takes is None:
+            return None
+        keys = inputs[0].keys if self.keyed else ()
+        return frozenset(inputs[0].schema.names).intersection([*record_class(self.takes).names, *keys])
+
     def describe(self) -> str:
         typed = self.takes is not None or self.gives is not None
         return function_id(self.function) + (f": {_kind(self.takes)} -> {_kind(self.gives)}" if typed else "")

@@ -15,6 +15,7 @@ from streamlib.core.canonical import canonical
 from streamlib.core.changes import Changelog
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.operators.bound_aggregate import Aggregate, keeps, order_sensitive
+from streamlib.operators.columns_read import all_of
 from streamlib.operators.group_tables import GroupTables, key_fields, result_schema
 from streamlib.operators.grouping import take_rows
 from streamlib.operators.keyed_states import KeyedStates
@@ -42,6 +43,11 @@ class RunningAggregate(OperatorSpec):
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         (out,) = self.bind(inputs)
         return RunningAggregateOperator(self, inputs[0], out.schema)
+
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        return all_of([frozenset(inputs[0].keys), *(a.reads() for _, a in self.aggregates)])
 
     def describe(self) -> str:
         aggregates = ", ".join(f"{name}={aggregate!r}" for name, aggregate in self.aggregates)

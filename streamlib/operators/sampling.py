@@ -12,6 +12,7 @@ import pyarrow as pa
 from streamlib.core.batch import Batch, Column
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError
+from streamlib.operators.columns_read import all_of
 from streamlib.state.key_groups import check_key_type, key_hash
 from streamlib.state.mixing import mix
 
@@ -54,6 +55,11 @@ class Sample(OperatorSpec):
 
     def _columns(self, stream: StreamType) -> tuple[str, ...]:
         return self.by or tuple(field.name for field in stream.schema if _hashable(field))
+
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        return all_of([*wanted, frozenset(self.by) if self.by else None])
 
     def describe(self) -> str:
         by = f" by {', '.join(self.by)}" if self.by else ""

@@ -13,8 +13,9 @@ from streamlib.core.batch import Batch, Column
 from streamlib.core.changes import INSERT, Changelog
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError
-from streamlib.core.expressions import Bound, Expr, bind, output_name
+from streamlib.core.expressions import Bound, Expr, bind, columns, output_name
 from streamlib.core.lazy_columns import LazyColumns
+from streamlib.operators.columns_read import all_of
 from streamlib.operators.conditions import bound_condition, true_rows
 from streamlib.operators.identity import carried, plain_columns
 from streamlib.state.key_groups import check_key_type
@@ -44,6 +45,11 @@ class Select(OperatorSpec):
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         (out,) = self.bind(inputs)
         return _Projection(out.schema, [bind(e, inputs[0]) for e in self.expressions])
+
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        return frozenset().union(*map(columns, self.expressions))
 
     def describe(self) -> str:
         return ", ".join(map(repr, self.expressions))
@@ -97,6 +103,13 @@ class WithColumns(OperatorSpec):
         ]
         return _Projection(out.schema, columns)
 
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        computed = frozenset(map(output_name, self.expressions))
+        read = frozenset[str]().union(*map(columns, self.expressions))
+        return None if wanted[0] is None else (wanted[0] - computed) | read
+
     def describe(self) -> str:
         return ", ".join(map(repr, self.expressions))
 
@@ -139,6 +152,11 @@ class Filter(OperatorSpec):
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         return _Filter(bound_condition(self.condition, inputs[0]), len(self.outputs) > 1)
 
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        return all_of([*wanted, columns(self.condition)])
+
     def describe(self) -> str:
         return repr(self.condition)
 
@@ -171,6 +189,11 @@ class SplitBy(OperatorSpec):
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         return _SplitBy([bound_condition(condition, inputs[0]) for _, condition in self.conditions])
+
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        return all_of([*wanted, *(columns(condition) for _, condition in self.conditions)])
 
     def describe(self) -> str:
         return ", ".join(f"{name}: {condition!r}" for name, condition in self.conditions)
@@ -226,6 +249,11 @@ class KeyBy(OperatorSpec):
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         return Passing()
+
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        return all_of([*wanted, frozenset(self.columns)])
 
     def describe(self) -> str:
         return ", ".join(self.columns)

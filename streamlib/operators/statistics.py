@@ -12,7 +12,7 @@ import pyarrow as pa
 from streamlib.core.batch import Batch, Column, as_arrow
 from streamlib.core.contracts import StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
-from streamlib.core.expressions import Bound, Expr, bind
+from streamlib.core.expressions import Bound, Expr, bind, columns
 from streamlib.core.where import caller
 from streamlib.operators.arguments import argument, nullable, values_of
 from streamlib.operators.bound_aggregate import Aggregate, BoundAggregate, StateField, Vector
@@ -31,6 +31,9 @@ class Spread(Aggregate):
     kind: Literal["var", "std"]
     argument: Expr
     ddof: int
+
+    def reads(self) -> frozenset[str] | None:
+        return columns(self.argument)
 
     def bind(self, name: str, stream: StreamType) -> BoundAggregate:
         bound = _numbers(self, self.argument, stream)
@@ -128,6 +131,9 @@ class Quantile(Aggregate):
     quantiles: tuple[float, ...]
     several: bool
     interpolation: Interpolation
+
+    def reads(self) -> frozenset[str] | None:
+        return columns(self.argument)
 
     def bind(self, name: str, stream: StreamType) -> BoundAggregate:
         bound = _numbers(self, self.argument, stream)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from streamlib.core.batch import Batch, Column
 from streamlib.core.contracts import StreamType
-from streamlib.core.expressions import Expr
+from streamlib.core.expressions import Expr, columns
 from streamlib.operators.aggregates import StateColumn
 from streamlib.operators.arguments import argument, values_of
 from streamlib.operators.bound_aggregate import Aggregate, BoundAggregate, Vector
@@ -26,6 +26,9 @@ class Truth(Aggregate):
 
     kind: Literal["any", "all"]
     argument: Expr
+
+    def reads(self) -> frozenset[str] | None:
+        return columns(self.argument)
 
     def bind(self, name: str, stream: StreamType) -> BoundAggregate:
         return BoundTruth(name, self, stream)

@@ -21,6 +21,7 @@ from streamlib.core.later_batch import LaterBatch
 from streamlib.core.time import MIN_TIME, Micros, add_saturating, earlier, later, show_duration
 from streamlib.operators.bound_aggregate import Aggregate, keeps, order_sensitive
 from streamlib.operators.cells import Cells
+from streamlib.operators.columns_read import all_of
 from streamlib.operators.fired_windows import FiredWindows
 from streamlib.operators.firing import MakeBlock, first_from
 from streamlib.operators.group_tables import INSTANT, WINDOW_BOUNDS, GroupTables, key_fields, result_schema
@@ -85,6 +86,13 @@ class WindowAggregate(OperatorSpec):
         out, _, missed = self.bind(inputs)
         kind = UpdatingWindowAggregate if self.updates else WindowAggregateOperator
         return kind(self, inputs[0], out.schema, missed.schema)
+
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        if wanted[LATE] != frozenset() or wanted[MISSED] != frozenset():
+            return None  # those rows are the input's, as they came
+        return all_of([frozenset(inputs[0].keys), *(a.reads() for _, a in self.aggregates)])
 
     def describe(self) -> str:
         aggregates = ", ".join(f"{name}={aggregate!r}" for name, aggregate in self.aggregates)

@@ -81,6 +81,23 @@ def _serving(bound: Sequence[BoundNode]) -> Iterable[BoundNode]:
             yield found
 
 
+def rebound(flow: BoundFlow, reads: Mapping[int, tuple[Read, StreamType]]) -> BoundFlow:
+    """The same flow with other sources at some indices, of narrower types. Asks no source for its columns."""
+    bound: list[BoundNode] = []
+    for i, found in enumerate(flow.nodes):
+        spec, types = found.node.spec, tuple(bound[above].output_types[port] for above, port in found.inputs)
+        outputs = found.output_types
+        if i in reads:
+            spec, narrow = reads[i]
+            outputs = (narrow,)
+        elif isinstance(spec, OperatorSpec) and types != found.input_types:
+            spec = spec.narrowed(types[0]) if len(types) == 1 else spec
+            outputs = (*spec.bind(types), *outputs[len(spec.outputs) :])
+        node = replace(found.node, spec=spec)
+        bound.append(replace(found, node=node, input_types=types, output_types=outputs))
+    return BoundFlow(flow.name, tuple(bound))
+
+
 def bind_partly(name: str, ends: Iterable[Node]) -> tuple[BoundFlow, Mapping[int, Exception]]:
     """Bind what can be bound above `ends`, for pictures of flows that are not ready to run.
 
