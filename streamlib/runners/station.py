@@ -23,6 +23,7 @@ from streamlib.core.contracts import OperatorState, States
 from streamlib.core.errors import WorkerError, shown
 from streamlib.core.modules import load_files
 from streamlib.core.segment import Segment
+from streamlib.runners.allocation import keep_freed_memory
 from streamlib.runners.channel import Channel
 from streamlib.runners.clock import RealClock
 from streamlib.runners.patience import ClockPatience
@@ -40,6 +41,7 @@ def serve(connection: socket.socket, number: int, count: int) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # a terminal or supervisor tells all; the coordinator drains
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_memory()
     pa.set_cpu_count(1)  # there is a process for every core
     channel = Channel(connection)
     with suppress(EOFError, OSError):  # the coordinator hung up

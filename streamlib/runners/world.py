@@ -10,6 +10,7 @@ from typing import Protocol
 from streamlib.core.contracts import Clock, Disk, Source, SourceReader
 from streamlib.core.disk import LocalDisk
 from streamlib.plan.bind import BoundFlow
+from streamlib.runners.allocation import keep_freed_memory
 from streamlib.runners.clock import RealClock
 from streamlib.runners.crews import CrewKind, ThreadCrew
 from streamlib.runners.feeds import READER_THREADS, Feed, InlineFeed, ThreadFeed
@@ -52,6 +53,7 @@ class LocalWorld:
     """This machine: its disk, its clock, background threads."""
 
     def __init__(self) -> None:
+        keep_freed_memory()
         self.disk: Disk = LocalDisk()
         self._clock = RealClock()
         self._pool: DaemonPool | None = None
