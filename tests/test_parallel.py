@@ -8,8 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,11 +29,13 @@ from streamlib.core.contracts import Operator, OperatorSpec, OperatorState
 from streamlib.core.errors import DefinitionError, NotPicklableError, WorkerError
 from streamlib.core.segment import Segment
 from streamlib.core.time import MAX_TIME
+from streamlib.runners.carried_states import SegmentsHere, SegmentsThere
 from streamlib.runners.channel import Channel
 from streamlib.runners.crews import crew_kind
-from streamlib.runners.station import Segments
+from streamlib.runners.processes import ProcessCrew
 from streamlib.runtime.crew import InlineCrew
 from streamlib.runtime.parallel import ParallelEngine
+from streamlib.runtime.worker import Task
 from streamlib.state.key_groups import KEY_GROUPS, key_groups, owners
 from streamlib.testing.simulator import live
 from tests.flows import Case, late_rows, missed_rows, pane_rows, table_rows
@@ -440,16 +445,73 @@ def test_a_message_carries_a_slice_without_what_it_was_cut_from():
     theirs.close()
 
 
-def test_a_segment_travels_once_and_stays_the_same_object():
-    here, there = Segments(), Segments()
+def test_a_segment_of_a_worker_is_made_once_and_stays_the_same_object():
+    here = SegmentsHere()
+    asked = []
+    there = SegmentsThere(lambda number: asked.append(number) or here.rows(number))
     kept, gone, new = (Segment.of(pa.table({"n": [n]})) for n in range(3))
-    first = there.received(here.sent({"op": OperatorState({"t": [kept, gone]})}))
-    sent = here.sent({"op": OperatorState({"t": [kept, new]}, {"w": 1}, {"late": 2})})
-    assert [rows is None for _, rows in sent["op"][0]["t"]] == [True, False]
-    second = there.received(sent)
+    first = there.received(here.numbered({"op": OperatorState({"t": [kept, gone]})}))
+    assert first["op"].table("t")["n"].to_pylist() == [0, 1]
+    second = there.received(here.numbered({"op": OperatorState({"t": [kept, new]}, {"w": 1}, {"late": 2})}))
     assert second["op"].tables["t"][0] is first["op"].tables["t"][0]
     assert second["op"].table("t")["n"].to_pylist() == [0, 2]
     assert (second["op"].values, second["op"].counters) == ({"w": 1}, {"late": 2})
+    assert asked == [0, 1, 2]
+
+
+def when_open(gate):
+    while not gate.exists():
+        time.sleep(0.01)
+    return pa.table({"rows": [1]})
+
+
+class Gated(Operator):
+    """Its state takes as long to make as a file is not there."""
+
+    def __init__(self, gate):
+        self.gate = gate
+
+    def on_batch(self, batch, port):
+        return ((0, batch),)
+
+    def snapshot(self):
+        return OperatorState({"state": [Segment(partial(when_open, self.gate))]})
+
+    def restore(self, state):
+        """Nothing was kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gate(OperatorSpec):
+    kind: ClassVar[str] = "gate"
+    stateful: ClassVar[bool] = True
+    path: Path
+
+    def bind(self, inputs):
+        return tuple(inputs)
+
+    def build(self, inputs):
+        return Gated(self.path)
+
+
+def test_a_worker_process_goes_on_with_rows_while_its_state_is_made(tmp_path):
+    gate = tmp_path / "gate"
+    stream = sl.read(memory.source(pa.table({"value": [1, 2]})), name="rows").then(Gate(gate))
+    crew = ProcessCrew(sl.Flow("gated", stream.write(memory.sink(), name="out")).bind(), 1)
+    rows = Batch.from_arrow(pa.record_batch({"value": [1, 2]}))
+    with ThreadPoolExecutor(1) as checkpoint:
+        try:
+            crew.start()
+            ((state,),) = (states.values() for states in crew.snapshot())
+            made = checkpoint.submit(state.tables["state"][0].table)
+            reply = crew.send(0, Task(rows=[("rows", rows)])).result(100)
+            assert reply.parcels
+            assert not made.done()
+            gate.touch()
+            assert made.result(100)["rows"].to_pylist() == [1]
+        finally:
+            gate.touch()
+            crew.close()
 
 
 SCRIPT = """

@@ -8,9 +8,9 @@ import os
 import pickle
 import signal
 import socket
+import sys
 import threading
 import traceback
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
@@ -19,34 +19,42 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamlib.core.contracts import OperatorState, States
 from streamlib.core.errors import WorkerError, shown
 from streamlib.core.modules import load_files
 from streamlib.core.segment import Segment
 from streamlib.runners.allocation import keep_freed_memory
+from streamlib.runners.carried_states import Carried, SegmentsHere, carried
 from streamlib.runners.channel import Channel
 from streamlib.runners.clock import RealClock
 from streamlib.runners.patience import ClockPatience
+from streamlib.runners.switching import SWITCH_INTERVAL
 from streamlib.runtime.worker import Parcel, Reply, Task, Worker
 
 _OURS = str(Path(__file__).parents[1])
 
-Sent = dict[str, tuple[dict[str, list[tuple[int, pa.Table | None]]], dict[str, Any], dict[str, int]]]
-"""States on their way: by operator its tables, values and counters; a segment is a number, and its rows
-unless the other side has them."""
+END_TIMEOUT = 1.0  # seconds the thread beside the calls gets to end: it meets the end of its connection
 
 
-def serve(connection: socket.socket, number: int, count: int) -> None:
-    """Be worker `number` of `count`: the first message is the flow and its files, then come calls."""
+def serve(calls: socket.socket, states: socket.socket, number: int, count: int) -> None:
+    """Be worker `number` of `count`: the first of the calls brings the flow and its files.
+
+    What comes over `states` are numbers of segments, whose rows are made in a thread beside the calls.
+    """
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # a terminal or supervisor tells all; the coordinator drains
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
     pa.set_cpu_count(1)  # there is a process for every core
-    channel = Channel(connection)
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    station = _Station(number, count)
+    beside = threading.Thread(target=_answer_for_ever, args=(station, Channel(states)), daemon=True)
+    beside.start()
+    _answer_for_ever(station, Channel(calls))
+    beside.join(END_TIMEOUT)  # a daemon that is stopped inside of Arrow aborts the process
+
+
+def _answer_for_ever(station: _Station, channel: Channel) -> None:
     with suppress(EOFError, OSError):  # the coordinator hung up
-        station = _Station(number, count)
-        channel.send(station.answer("begin", channel.receive()))
         while True:
             channel.send(station.answer(*channel.receive()))
 
@@ -71,7 +79,7 @@ class _Station:
 
     def __init__(self, number: int, count: int) -> None:
         self._number, self._count = number, count
-        self._segments = Segments()
+        self._segments = SegmentsHere()
         self._kept: dict[int, Any] = {}
         self._numbers = itertools.count()
 
@@ -106,59 +114,14 @@ class _Station:
         kept = parcel.content
         return replace(parcel, content=self._kept.pop(kept.number)) if isinstance(kept, Kept) else parcel
 
-    def _snapshot(self, _: None) -> Sent:
-        return self._segments.sent(self._worker.snapshot())
+    def _snapshot(self, _: None) -> Carried:
+        return self._segments.numbered(self._worker.snapshot())
 
-    def _restore(self, states: Sent) -> None:
-        self._worker.restore_part(Segments().received(states))
+    def _rows(self, segment: int) -> pa.Table:
+        return self._segments.rows(segment)
 
-
-class Segments:
-    """The segments of a worker's last snapshot, numbered, as both sides know them.
-
-    So a segment travels once, and stays the same object in the snapshots of the coordinator.
-    """
-
-    def __init__(self) -> None:
-        self._numbers: dict[Segment, int] = {}
-        self._known: dict[int, Segment] = {}
-        self._next = 0
-
-    def sent(self, states: States) -> Sent:
-        """States as they travel; from now on these segments are known."""
-        before, self._numbers = self._numbers, {}
-        return {id: self._sent(state, before) for id, state in states.items()}
-
-    def _sent(self, state: OperatorState, before: Mapping[Segment, int]) -> Any:
-        tables: dict[str, list[tuple[int, pa.Table | None]]] = {}
-        for name, segments in state.tables.items():
-            tables[name] = [self._numbered(segment, before) for segment in segments]
-        return tables, state.values, state.counters
-
-    def _numbered(self, segment: Segment, before: Mapping[Segment, int]) -> tuple[int, pa.Table | None]:
-        known = before.get(segment)
-        if known is not None:
-            self._numbers[segment] = known
-            return known, None
-        self._next += 1
-        self._numbers[segment] = self._next
-        return self._next, segment.table()
-
-    def received(self, states: Sent) -> dict[str, OperatorState]:
-        """The states that the other side sent."""
-        before, self._known = self._known, {}
-        return {
-            id: OperatorState(
-                {name: [self._segment(*s, before) for s in found] for name, found in tables.items()},
-                values,
-                counters,
-            )
-            for id, (tables, values, counters) in states.items()
-        }
-
-    def _segment(self, number: int, rows: pa.Table | None, before: Mapping[int, Segment]) -> Segment:
-        self._known[number] = before[number] if rows is None else Segment.of(rows)
-        return self._known[number]
+    def _restore(self, states: Carried) -> None:
+        self._worker.restore_part(carried(states, Segment.of))
 
 
 def _portable(error: BaseException, worker: str) -> BaseException:
