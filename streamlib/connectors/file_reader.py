@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 
 from streamlib.connectors.positions import beyond_end
-from streamlib.core.contracts import Chunk, Pause
+from streamlib.core.contracts import Chunk, LeftOut, Pause
 from streamlib.core.errors import SourceError, StreamlibError
+
+_NOTHING = pa.record_batch({})
 
 Floor = Callable[[int], int | None]
 """The least event time from a row on, where known."""
@@ -65,7 +67,7 @@ class FileReader:
 
     def __init__(
         self,
-        batches: Iterator[pa.RecordBatch],
+        batches: Iterator[pa.RecordBatch | LeftOut],
         row: int,
         unchanged: Unchanged,
         failed: Callable[[Exception], StreamlibError],
@@ -94,11 +96,14 @@ class FileReader:
             raise self._failure from error
         if rows is None:
             return Pause.END
+        if isinstance(rows, LeftOut):
+            self._row += rows.rows
+            return Chunk(_NOTHING, self._row, self._floor(self._row), rows)
         self._row += rows.num_rows
         return Chunk(rows, self._row, self._floor(self._row))
 
-    def _next(self) -> pa.RecordBatch | None:
-        return next((rows for rows in self._batches if rows.num_rows), None)
+    def _next(self) -> pa.RecordBatch | LeftOut | None:
+        return next((rows for rows in self._batches if isinstance(rows, LeftOut) or rows.num_rows), None)
 
     def close(self) -> None:
         self._close()

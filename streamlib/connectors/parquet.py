@@ -12,13 +12,15 @@ import pyarrow as pa
 from streamlib.connectors import files
 from streamlib.connectors.calls import as_call, one_or_all
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
+from streamlib.connectors.parquet_pruning import prune
 from streamlib.connectors.parquet_sink import ParquetSink, sink
 from streamlib.connectors.parquet_snapshot import ParquetSnapshotSink, snapshot_sink
 from streamlib.connectors.parquet_statistics import RowGroups, coded_columns
 from streamlib.connectors.positions import beyond_end, row_number
 from streamlib.connectors.schemas import conform, difference, plain
-from streamlib.core.contracts import Json, Replay
+from streamlib.core.contracts import Json, LeftOut, Replay
 from streamlib.core.errors import SourceError, UnknownColumnError
+from streamlib.core.expressions import Expr
 
 __all__ = ["ParquetSink", "ParquetSnapshotSink", "ParquetSource", "sink", "snapshot_sink", "source"]
 
@@ -34,6 +36,8 @@ class ParquetSource:
     paths: tuple[str, ...]
     columns: tuple[str, ...] | None = field(default=None, kw_only=True, repr=False)
     """The columns that are read; None: all."""
+    only: tuple[Expr, str | None] | None = field(default=None, kw_only=True, repr=False, compare=False)
+    """A condition without which rows need not be read, and the column that is the event time."""
     _bound: dict[str, pa.Schema] = field(default_factory=dict, init=False, repr=False, compare=False)
     """The schema that was last told, which every file that is opened must still have."""
 
@@ -52,6 +56,12 @@ class ParquetSource:
     def project(self, columns: Sequence[str]) -> ParquetSource:
         """See `Projects.project`."""
         made = replace(self, columns=tuple(columns))
+        made._bound.update(self._bound)
+        return made
+
+    def skipping(self, condition: Expr, event_time: str | None) -> ParquetSource:
+        """See `Skips.skipping`."""
+        made = replace(self, only=(condition, event_time))
         made._bound.update(self._bound)
         return made
 
@@ -85,6 +95,8 @@ class ParquetSource:
         if event_time is not None and event_time not in schema.names:
             raise UnknownColumnError.of(event_time, schema.names)
         groups = RowGroups(file.metadata, event_time)
+        if self.only is not None:
+            prune(groups, file.metadata, schema, *self.only)
         if row > groups.rows:
             raise beyond_end(partition, row, groups.rows)
         return ParquetReader(
@@ -104,7 +116,9 @@ def source(path: files.Paths) -> ParquetSource:
     """A replayable, bounded source over Parquet files; a position is a row number.
 
     Files are read row group by row group, so memory is bounded by one (compressed) row group and
-    some batches; resuming skips whole row groups. Row-group statistics of the event time tell batch
+    some batches; resuming skips whole row groups. So do filters directly behind `sl.read`, where
+    statistics show that no row passes them: comparisons of columns with constants, `is_in`,
+    `is_between`, `is_null`, and what `& | ~` make of them. Row-group statistics of the event time tell batch
     runs how far they are; a naive event time is taken as UTC there. Folder names such as
     `region=eu` are not columns.
 
@@ -145,24 +159,25 @@ class _Rows:
     partition: str
     codes: bool = False
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Iterator[pa.RecordBatch | LeftOut]:
         file, schema = self.file, self.schema
         coded = [n for n in coded_columns(file) if n in schema.names] if self.codes else []
         if coded:
             file = _opened(self.path, read_dictionary=coded, metadata=file.metadata)
             schema = _with_codes(schema, coded)
         with file:
-            first = self.groups.holding(self.row)
-            # one file is one partition, read in order: Arrow's threads decode its columns side by side
-            batches = file.iter_batches(
-                BATCH_ROWS,
-                columns=schema.names,
-                row_groups=range(first, self.groups.count),
-                use_threads=True,
-            )
-            rest = drop_rows(batches, self.row - self.groups.first_row(first), self.partition)
-            for rows in _up_to_group_ends(rest, self.groups, self.row):
-                yield conform(rows, schema)
+            for run, left_out in self.groups.runs(self.row):
+                if left_out is not None:
+                    yield left_out
+                    continue
+                start = self.groups.first_row(run[0])
+                # one file is one partition, read in order: Arrow's threads decode its columns side by side
+                batches = file.iter_batches(
+                    BATCH_ROWS, columns=schema.names, row_groups=run, use_threads=True
+                )
+                rest = drop_rows(batches, max(self.row - start, 0), self.partition)
+                for rows in _up_to_group_ends(rest, self.groups, max(self.row, start)):
+                    yield conform(rows, schema)
 
 
 def _with_codes(schema: pa.Schema, coded: Sequence[str]) -> pa.Schema:

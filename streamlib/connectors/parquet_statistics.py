@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.connectors.positions import suffix_minima
+from streamlib.core.contracts import LeftOut
 from streamlib.core.errors import EventTimeError
 from streamlib.core.time import MAX_TIME, to_micros
 
@@ -18,7 +22,10 @@ _UNITS = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
 
 
 class RowGroups:
-    """The row groups of one file, and floors of its column `event_time` (None: no floors)."""
+    """The row groups of one file, and floors of its column `event_time` (None: no floors).
+
+    Those that are not `wanted` need not be read.
+    """
 
     def __init__(self, metadata: Any, event_time: str | None) -> None:
         self.count: int = metadata.num_row_groups
@@ -29,6 +36,25 @@ class RowGroups:
         self._floors = suffix_minima(np.array([MAX_TIME if t is None else t for t in least], np.int64))
         # A group without statistics hides what precedes it, not what follows.
         self._known_from = max((group + 1 for group, time in enumerate(least) if time is None), default=0)
+        self.wanted = np.ones(self.count, np.bool_)
+        self._newest: Sequence[int | None] = [None] * self.count
+
+    def leave_out(self, unwanted: npt.NDArray[np.bool_], newest: Sequence[int | None]) -> None:
+        """These groups need not be read; `newest` is the largest event time in each group."""
+        self.wanted = ~unwanted
+        self._newest = newest
+
+    def runs(self, row: int) -> Iterator[tuple[range, LeftOut | None]]:
+        """Groups in a row from the one that holds `row` on: to be read, or with what is left out of them."""
+        groups = range(self.holding(row), self.count)
+        for wanted, found in groupby(groups, key=lambda group: bool(self.wanted[group])):
+            run = list(found)
+            first, last = run[0], run[-1] + 1
+            rows = self.first_row(last) - max(self.first_row(first), row)
+            times = [t for t in self._newest[first:last] if t is not None]
+            left_out = None if wanted else LeftOut(rows, max(times, default=None))
+            if wanted or rows:
+                yield range(first, last), left_out
 
     def holding(self, row: int) -> int:
         """The row group that holds row `row`; `count` at the end of the file."""
@@ -75,7 +101,7 @@ def _least_times(metadata: Any, event_time: str) -> list[int | None]:
     """The least event time of every row group: None without statistics, `MAX_TIME` if all are null."""
     paths = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
     column = paths.index(event_time) if event_time in paths else None
-    dtype = _stored_type(metadata.schema.column(column)) if column is not None else None
+    dtype = stored_type(metadata.schema.column(column)) if column is not None else None
     if dtype is None:
         return [None] * metadata.num_row_groups
     return [_least_time(metadata.row_group(group), column, dtype) for group in range(metadata.num_row_groups)]
@@ -97,7 +123,7 @@ def _least_time(group: Any, column: Any, dtype: pa.DataType) -> int | None:
         return None
 
 
-def _stored_type(column: Any) -> pa.DataType | None:
+def stored_type(column: Any) -> pa.DataType | None:
     """The type of the numbers in the file, which may have another unit than the Arrow column.
 
     `min_raw` is such a number; `min` would be a datetime, which can't hold nanoseconds.

@@ -345,6 +345,19 @@ class Pause(enum.Enum):
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Rows that a reader did not read, since the filters below would drop every one of them.
+
+    Attributes:
+        rows: how many, at least one.
+        newest: the largest event time among them (microseconds); None for a source without.
+    """
+
+    rows: int
+    newest: int | None
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Rows that a reader hands over, and where reading goes on after them.
 
@@ -353,11 +366,13 @@ class Chunk:
         next_position: JSON value; `Source.open` with it reads exactly what follows `rows`.
         floor: the least event time (microseconds) in what follows `rows` in this partition,
             `MAX_TIME` if nothing follows, None if unknown. Batch runs take their watermark from it.
+        left_out: rows that were not read; `rows` has none then, and these count instead.
     """
 
     rows: pa.RecordBatch
     next_position: Json
     floor: int | None = None
+    left_out: LeftOut | None = None
 
 
 @runtime_checkable
@@ -365,7 +380,7 @@ class SourceReader(Protocol):
     """Reads one partition. Called from one thread at a time, not always the same one."""
 
     def read(self) -> Chunk | Pause:
-        """The next rows (at least one), or why there are none. Must not wait for long."""
+        """The next rows (at least one, or some left out), or why there are none. Must not wait for long."""
         ...
 
     def close(self) -> None:

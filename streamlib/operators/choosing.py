@@ -11,6 +11,7 @@ import pyarrow as pa
 from streamlib.core.batch import Batch
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError
+from streamlib.core.expressions import Expr, lit
 from streamlib.core.lazy_columns import LazyColumns
 from streamlib.operators.identity import carried
 
@@ -49,6 +50,10 @@ class Drop(OperatorSpec):
     ) -> frozenset[str] | None:
         left = [name for name in inputs[0].schema.names if name not in self.columns]
         return frozenset(left[:1] if wanted[0] == frozenset() else left if wanted[0] is None else wanted[0])
+
+    def passes(self) -> Expr | None:
+        """See `Passes`."""
+        return lit(True)
 
     def narrowed(self, stream: StreamType) -> Drop:
         return replace(self, columns=tuple(name for name in self.columns if name in stream.schema.names))

@@ -13,7 +13,7 @@ from streamlib.core.batch import Batch, Column
 from streamlib.core.changes import INSERT, Changelog
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError
-from streamlib.core.expressions import Bound, Expr, bind, columns, output_name
+from streamlib.core.expressions import Bound, Expr, bind, columns, lit, output_name
 from streamlib.core.lazy_columns import LazyColumns
 from streamlib.operators.columns_read import all_of
 from streamlib.operators.conditions import bound_condition, true_rows
@@ -149,6 +149,10 @@ class Filter(OperatorSpec):
         bound_condition(self.condition, stream)
         return (stream,) * len(self.outputs)
 
+    def passes(self) -> Expr | None:
+        """See `Passes`."""
+        return self.condition if len(self.outputs) == 1 else None
+
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         return _Filter(bound_condition(self.condition, inputs[0]), len(self.outputs) > 1)
 
@@ -246,6 +250,10 @@ class KeyBy(OperatorSpec):
                 raise UnknownColumnError.of(name, stream.schema.names)
             check_key_type(name, stream.schema.field(index).type)
         return (replace(stream, keys=self.columns),)
+
+    def passes(self) -> Expr | None:
+        """See `Passes`."""
+        return lit(True)
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         return Passing()

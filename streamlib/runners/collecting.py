@@ -18,7 +18,7 @@ from streamlib.core.time import duration
 from streamlib.plan.bind import BoundFlow, bind_flow
 from streamlib.plan.launch import Until
 from streamlib.plan.node import Node, Write, WriteLetters
-from streamlib.plan.projection import projected
+from streamlib.plan.pushdown import pushed_down
 from streamlib.plan.stream import Handle
 from streamlib.runners.blame import blaming
 from streamlib.runners.driver import BatchSize, Driver
@@ -113,7 +113,7 @@ class Run:
     ) -> None:
         self._world = world
         self._stop = stop
-        self._driver = Driver(projected(flow), mode, world, size)
+        self._driver = Driver(pushed_down(flow), mode, world, size)
         # nobody waits for dead letters
         writes = flow.writes().items()
         self._counts = {name: 0 for name, (_, write) in writes if not isinstance(write, WriteLetters)}

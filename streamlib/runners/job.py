@@ -20,7 +20,7 @@ from streamlib.plan.bind import BoundFlow
 from streamlib.plan.flow import Flow
 from streamlib.plan.guarantee import require
 from streamlib.plan.launch import JobOptions, JobResult, Outcome, Stats
-from streamlib.plan.projection import projected
+from streamlib.plan.pushdown import pushed_down
 from streamlib.runners.checkpointing import Checkpointer, SinkLane
 from streamlib.runners.crews import hired
 from streamlib.runners.driver import Driver
@@ -68,7 +68,7 @@ class Job:
 
         Raises whatever keeps the job from running; nothing has been read then.
         """
-        bound = projected(self.flow.bind())
+        bound = pushed_down(self.flow.bind())
         if self.options.guarantee is not None:
             require(bound, self.options.guarantee)
         check_secrets(bound)

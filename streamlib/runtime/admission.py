@@ -77,6 +77,17 @@ def check_event_times(batch: Batch, limit: int | None, now: int) -> None:
         )
 
 
+def check_newest(newest: int, limit: int | None, now: int) -> None:
+    """As `check_event_times`, for rows that filters drop and that were not read."""
+    if limit is not None and newest > now + limit:
+        raise EventTimeError(
+            "a row that a filter drops lies in the future",
+            expected=f"an event time at most {show_duration(limit)} after {show_instant(now)}",
+            found=show_instant(newest),
+            remedy="repair such rows, or raise `max_ahead=` of `sl.read`",
+        )
+
+
 class FloorWatermarks:
     """The watermark of a batch run: the least event time not yet read, over all partitions.
 

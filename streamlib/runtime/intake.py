@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from streamlib.core.batch import Batch, as_arrow, as_numpy, concat_batches
-from streamlib.core.contracts import Chunk, Json, StreamType
+from streamlib.core.contracts import Chunk, Json, LeftOut, StreamType
 from streamlib.core.errors import EventTimeError, SourceError
 from streamlib.core.expressions import Bound, bind
 from streamlib.core.time import Micros, to_micros
@@ -72,6 +72,7 @@ class Waiting:
     batch: Batch
     next_position: Json
     floor: int | None
+    left_out: LeftOut | None = None
 
 
 class Intake:
@@ -109,6 +110,16 @@ class Intake:
 
     def offer(self, chunk: Chunk) -> None:
         """Take a chunk from the reader. After a restore, rows that had entered are skipped."""
+        if chunk.left_out is not None:
+            entered = min(self._skip, chunk.left_out.rows)
+            self._skip -= entered
+            if entered == chunk.left_out.rows:
+                self._at, self._entered_of_front = chunk.next_position, self._skip
+                return
+            left_out = replace(chunk.left_out, rows=chunk.left_out.rows - entered)
+            nothing = Batch(self._times.schema, (), 0)
+            self._waiting.append(Waiting(nothing, chunk.next_position, chunk.floor, left_out))
+            return
         # texts may come with dictionaries, where operators take them: plain values all the same
         batch = Batch(self._times.schema, chunk.rows.columns, chunk.rows.num_rows)
         skipped = min(self._skip, batch.num_rows)
@@ -132,6 +143,19 @@ class Intake:
             )
         self._read_all = True
 
+    @property
+    def passes_over(self) -> bool:
+        """Whether what comes next are rows that were not read."""
+        return bool(self._waiting) and self._waiting[0].left_out is not None
+
+    def pass_over(self) -> tuple[LeftOut, int | None]:
+        """The next rows, which were not read, enter; what they were, and the floor after them."""
+        front = self._waiting.popleft()
+        assert front.left_out is not None
+        self.rows += front.left_out.rows
+        self._at, self._entered_of_front = front.next_position, 0
+        return front.left_out, front.floor
+
     def front(self, limit: int) -> Batch:
         """The next rows: small chunks together, up to `limit` rows.
 
@@ -144,6 +168,8 @@ class Intake:
         for waiting in self._waiting:
             if batches and (rows >= ENOUGH_ROWS or rows + waiting.batch.num_rows > limit):
                 break
+            if waiting.left_out is not None:
+                break  # the rows behind are judged by what they make of the watermark
             batches.append(waiting.batch)
             rows += waiting.batch.num_rows
         front = concat_batches(batches)

@@ -18,7 +18,7 @@ from streamlib.core.time import MAX_TIME, MIN_TIME
 from streamlib.core.watermarks import SourceWatermarks, WatermarkStrategy
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.node import Read
-from streamlib.runtime.admission import FloorWatermarks, admit, check_event_times
+from streamlib.runtime.admission import FloorWatermarks, admit, check_event_times, check_newest
 from streamlib.runtime.engine import Engine
 from streamlib.runtime.intake import EventTimes, Intake
 from streamlib.runtime.rescue import Failures
@@ -169,6 +169,8 @@ class Pipeline:
         self, source: SourceInput, partition: str, limit: int, now: float, wall: int, *, wait: bool = True
     ) -> int:
         intake = source.intakes[partition]
+        if intake.passes_over:
+            return self._pass_over(source, partition, now, wall)
         batch = intake.front(limit)
         if isinstance(source.watermarks, SourceWatermarks) and batch.event_time is not None:
             try:
@@ -188,16 +190,35 @@ class Pipeline:
             self._enter(source, partition, batch, now)
         return batch.num_rows
 
+    def _pass_over(self, source: SourceInput, partition: str, now: float, wall: int) -> int:
+        """Rows that were not read enter: they count, and time goes on as if they had been there."""
+        intake = source.intakes[partition]
+        left_out, floor = intake.pass_over()
+        if left_out.newest is not None:
+            if isinstance(source.watermarks, SourceWatermarks):
+                try:
+                    check_newest(left_out.newest, source.read.max_ahead, wall)
+                except StreamlibError as error:
+                    raise _blamed(source, partition, intake.rows, error) from error.__cause__
+            self._time_passed(source, partition, left_out.newest, floor, now)
+        self._finish_if_ended(source, partition)
+        self._advance(source, now)
+        return left_out.rows
+
+    def _time_passed(
+        self, source: SourceInput, partition: str, newest: int, floor: int | None, now: float
+    ) -> None:
+        source.newest = max(source.newest, newest)
+        if isinstance(source.watermarks, SourceWatermarks):
+            source.watermarks.observe(partition, newest, now)
+        elif floor is not None:
+            source.watermarks.read_to(partition, floor)
+
     def _enter(self, source: SourceInput, partition: str, batch: Batch, now: float) -> None:
         floor = source.intakes[partition].enter(batch.num_rows)
         self.engine.push(source.name, batch)
         if batch.event_time is not None:
-            newest = batch.time_bounds[1]
-            source.newest = max(source.newest, newest)
-            if isinstance(source.watermarks, SourceWatermarks):
-                source.watermarks.observe(partition, newest, now)
-            elif floor is not None:
-                source.watermarks.read_to(partition, floor)
+            self._time_passed(source, partition, batch.time_bounds[1], floor, now)
         self._finish_if_ended(source, partition)
         self._advance(source, now)
 

@@ -1,0 +1,60 @@
+"""Push-down: what sources need not read, told to those that can spare it. Runners ask for it.
+
+Columns that nobody reads are left out (`projection.py`), and so are the parts of files that hold no row
+which passes the filters directly behind a source. Those filters stay, and see all rows that are read;
+results, late rows, positions and counts are the same, as if everything had been read. Plans show flows as
+they were described.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import reduce
+from operator import or_
+
+from streamlib.core.contracts import StreamType
+from streamlib.core.expressions import Expr
+from streamlib.core.expressions.ranges import decidable
+from streamlib.core.skipping import Passes, Skips
+from streamlib.plan.bind import BoundFlow, rebound
+from streamlib.plan.node import Read
+from streamlib.plan.projection import projected
+
+
+def pushed_down(flow: BoundFlow) -> BoundFlow:
+    """The same flow over sources that read no more than it needs."""
+    return projected(_skipping(flow))
+
+
+def _skipping(flow: BoundFlow) -> BoundFlow:
+    reads: dict[int, tuple[Read, StreamType]] = {}
+    for i, found in enumerate(flow.nodes):
+        spec = found.node.spec
+        if isinstance(spec, Read) and isinstance(spec.source, Skips) and _time_is_told(spec):
+            needed = _needed(flow, (i, 0), found.output_types[0])
+            if needed is not None:
+                source = spec.source.skipping(needed, spec.event_time_column())
+                reads[i] = replace(spec, source=source), found.output_types[0]
+    return rebound(flow, reads) if reads else flow
+
+
+def _time_is_told(read: Read) -> bool:
+    """Whether statistics can tell how far time comes in rows that are left out."""
+    return read.event_time is None or read.event_time_column() is not None
+
+
+def _needed(flow: BoundFlow, port: tuple[int, int], stream: StreamType) -> Expr | None:
+    """What is true for every row of an output that anything below depends on; None: can't be told."""
+    wishes = [_passed(flow, i, stream) for i, found in enumerate(flow.nodes) if port in found.inputs]
+    wished = [wish for wish in wishes if wish is not None]
+    return reduce(or_, wished) if wished and len(wished) == len(wishes) else None
+
+
+def _passed(flow: BoundFlow, index: int, stream: StreamType) -> Expr | None:
+    """The same for one operator: `stream` has the columns of the source."""
+    spec = flow.nodes[index].node.spec
+    condition = spec.passes() if isinstance(spec, Passes) else None
+    if condition is None or not decidable(condition, stream):
+        return None  # it may look at rows otherwise, or fail at them
+    below = _needed(flow, (index, 0), stream)
+    return condition if below is None else condition & below
