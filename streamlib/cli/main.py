@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from streamlib.cli import letters, options, planning, running
+from streamlib.cli import explaining, letters, options, planning, running
 from streamlib.plan.render import FORMATS, PlanFormat
 
 _EPILOG = """\b
@@ -40,6 +40,7 @@ Run flows: as a stream, or as a batch over history.
   streamlib run hot.py        stream it until its end, or Ctrl-C
   streamlib backfill hot.py   the same over history, as a batch
   streamlib dlq ls out/dead   records that failed and were kept
+  streamlib explain SL102     what an error means and what helps
 """
 
 
@@ -132,3 +133,10 @@ def dlq_ls(path: str, operator: str | None) -> None:
 def dlq_show(path: str, number: int) -> None:
     """Show letter NUMBER in PATH: the record, where it failed, the error and the user's frames."""
     letters.show_one(path, number)
+
+
+@main.command(short_help="Say what the error CODE means.")
+@click.argument("code", required=False)
+def explain(code: str | None) -> None:
+    """Say what the error CODE (SL102) means, why it is one, and what helps; without a CODE, list all."""
+    explaining.explain(code)

@@ -18,7 +18,13 @@ DEFAULT_NAME = "flow"
 
 
 class TargetError(DefinitionError):
-    """The command names a file, module or flow that is not there, or gives it parameters it does not take."""
+    """The command names a file, module or flow that is not there, or gives it parameters it does not take.
+
+    TARGET is FILE.py:NAME or MODULE:NAME, where NAME is a flow or a function that returns one; without a NAME
+    it is `flow`. `--param NAME=VALUE` gives a function its parameters.
+    """
+
+    code = "SL110"
 
 
 def load_flow(target: str, parameters: Sequence[str] = ()) -> Flow:

@@ -19,7 +19,7 @@ from streamlib.connectors.parquet_statistics import RowGroups, coded_columns
 from streamlib.connectors.positions import beyond_end, row_number
 from streamlib.connectors.schemas import conform, difference, plain
 from streamlib.core.contracts import Json, LeftOut, Replay
-from streamlib.core.errors import SourceError, UnknownColumnError
+from streamlib.core.errors import SchemaChangedError, SourceError, UnknownColumnError
 from streamlib.core.expressions import Expr
 
 __all__ = ["ParquetSink", "ParquetSnapshotSink", "ParquetSource", "sink", "snapshot_sink", "source"]
@@ -242,7 +242,7 @@ def _same_columns(reference: str, expected: pa.Schema, path: str, found: pa.Sche
     differing = difference(expected, found)
     if differing is None:
         return
-    raise SourceError(
+    raise SchemaChangedError(
         f"{path!r} does not have the columns of {reference}",
         expected=f"{differing[0]}, as in {reference}",
         found=f"{differing[1]} in {path!r}",

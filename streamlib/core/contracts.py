@@ -19,7 +19,7 @@ import pyarrow as pa
 from streamlib.core.batch import Batch
 from streamlib.core.canonical import Value
 from streamlib.core.changes import Changelog
-from streamlib.core.errors import EventTimeError, TypeMismatchError, UnknownColumnError
+from streamlib.core.errors import ChangelogError, EventTimeError, TypeMismatchError, UnknownColumnError
 from streamlib.core.segment import Segment, rows_of
 from streamlib.core.time import MAX_TIME, earlier
 
@@ -74,7 +74,7 @@ class StreamType:
         return field
 
     def need(self, *, event_time: bool = False, append_only: bool = False) -> None:
-        """Raise `EventTimeError` or `TypeMismatchError` for a stream that lacks what an operator needs."""
+        """Raise `EventTimeError` or `ChangelogError` for a stream that lacks what an operator needs."""
         if event_time and not self.event_time:
             raise EventTimeError(
                 "this operator needs event time",
@@ -83,7 +83,7 @@ class StreamType:
                 remedy="give `event_time=` and `watermark=` to `sl.read`",
             )
         if append_only and self.changes is not None:
-            raise TypeMismatchError(
+            raise ChangelogError(
                 "this operator takes rows that stay",
                 expected="an append-only stream",
                 found=f"a {self.changes.describe()}",

@@ -21,7 +21,13 @@ _DEPTH = 8  # of descriptions within descriptions that are searched for secrets
 
 
 class SecretError(StreamlibError, LookupError):
-    """A secret is not where its reference says. Raised before anything is opened."""
+    """A secret is not where its reference says. Raised before anything is opened.
+
+    `sl.secret("env:NAME")` is a variable of the environment, `sl.secret("file:PATH")` the text of a file. The
+    value itself stands in no plan, error, log or checkpoint.
+    """
+
+    code = "SL111"
 
 
 @dataclass(frozen=True, repr=False)

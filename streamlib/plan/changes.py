@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamlib.core.contracts import Sink, StreamType, TakesChanges
-from streamlib.core.errors import TypeMismatchError
+from streamlib.core.errors import ChangelogError
 
 _REMEDIES = (
     "make the window append-only with `.final_only()`, write the changes as rows with `.to_changelog()`, "
@@ -12,25 +12,25 @@ _REMEDIES = (
 
 
 def check_changes(sink: Sink, stream: StreamType) -> None:
-    """Raise `TypeMismatchError` where the sink can't take the stream."""
+    """Raise `ChangelogError` where the sink can't take the stream."""
     takes = sink.takes if isinstance(sink, TakesChanges) else None
     if stream.changes is None:
         if takes == "upsert":
-            raise TypeMismatchError(
+            raise ChangelogError(
                 "this sink keeps a table that changes, and the stream only appends rows",
                 expected="a changelog: an aggregate without a window, or a window with allowed lateness",
                 found="an append-only stream",
                 remedy="use memory.sink or parquet.sink, which append",
             )
     elif takes is None:
-        raise TypeMismatchError(
+        raise ChangelogError(
             "this sink only appends rows, and the stream updates and deletes some",
             expected="an append-only stream",
             found=f"a {stream.changes.describe()}",
             remedy=_REMEDIES,
         )
     elif takes == "upsert" and stream.changes.identity is None:
-        raise TypeMismatchError(
+        raise ChangelogError(
             "this sink finds a row by its identity, and the stream has none",
             expected="a changelog with identity, as it comes out of an aggregate",
             found="a changelog whose identity was lost: by a union, or a column dropped or replaced",

@@ -27,7 +27,12 @@ JOIN_TIMEOUT = 1.0  # seconds an ended thread gets to be gone: it has nothing le
 
 
 class JobRunningError(StreamlibError, TimeoutError):
-    """The job still runs; nothing about it was changed by waiting."""
+    """The job still runs; nothing about it was changed by waiting.
+
+    `job.wait("60s")` gives up after that time. Wait again, `job.drain()` it, or look at `job.stats()`.
+    """
+
+    code = "SL207"
 
 
 class _Watched:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from streamlib.core.batch import Batch
 from streamlib.core.changes import adds
 from streamlib.core.contracts import Clock, Delivery, SinkContext, SinkWriter, Takes
-from streamlib.core.errors import DefinitionError, EventTimeError, shown
+from streamlib.core.errors import DefinitionError, EventTimeError, UnboundedError, shown
 from streamlib.core.time import duration
 from streamlib.plan.bind import BoundFlow, bind_flow
 from streamlib.plan.launch import Until
@@ -214,7 +214,7 @@ def _check_ends(flow: BoundFlow, stop: Stop) -> None:
     for name, (bound, read) in flow.reads().items():
         if not read.source.bounded and stop.never:
             raise bound.node.blame(
-                DefinitionError(
+                UnboundedError(
                     f"source {name!r} has no end, so collecting from it would not either",
                     expected="bounded sources, or a bound",
                     found=repr(read.source),

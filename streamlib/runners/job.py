@@ -37,7 +37,13 @@ LANE_TIMEOUT = 5.0  # seconds the lanes get to end after a failure
 
 
 class DrainTimeoutError(StateError):
-    """The last checkpoint of a drain did not complete in time; the one before it stands."""
+    """The last checkpoint of a drain did not complete in time; the one before it stands.
+
+    Nothing is lost: the next start goes on from that checkpoint. Give `--drain-timeout` more where state is
+    large or a sink is slow.
+    """
+
+    code = "SL306"
 
 
 class Job:

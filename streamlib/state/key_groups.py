@@ -34,7 +34,7 @@ import pyarrow as pa
 
 from streamlib.core import contracts
 from streamlib.core.batch import Column
-from streamlib.core.errors import TypeMismatchError
+from streamlib.core.errors import KeyTypeError
 from streamlib.state.key_bytes import hash_bytes
 from streamlib.state.mixing import GOLDEN, Hashes, mix
 
@@ -84,7 +84,7 @@ def owners(workers: int) -> npt.NDArray[np.intp]:
 def key_hash(columns: Sequence[Column], num_rows: int) -> Hashes:
     """The 64-bit hash of each row's key, by the rules at the top of this file.
 
-    Raises `TypeMismatchError` for a column that `check_key_type` refuses.
+    Raises `KeyTypeError` for a column that `check_key_type` refuses.
     """
     if not columns:
         return np.zeros(num_rows, np.uint64)
@@ -95,10 +95,10 @@ def key_hash(columns: Sequence[Column], num_rows: int) -> Hashes:
 
 
 def check_key_type(name: str, dtype: pa.DataType) -> None:
-    """Raise `TypeMismatchError` if the column `name` of type `dtype` can't be a key."""
+    """Raise `KeyTypeError` if the column `name` of type `dtype` can't be a key."""
     plain = _plain_type(dtype)
     if not (_is_integral(plain) or _types.is_floating(plain) or _is_bytes(plain) or _types.is_decimal(plain)):
-        raise TypeMismatchError(
+        raise KeyTypeError(
             f"the column {name!r} can't be a key",
             expected="booleans, numbers, decimals, strings, binary, dates, times or timestamps",
             found=str(dtype),
