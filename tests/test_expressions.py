@@ -821,6 +821,7 @@ def test_a_type_error_says_what_was_expected_what_was_found_and_what_to_do():
         "  expected: two operands of one kind: numbers, text, bools, timestamps with a time zone, …",
         "  found:    col('s') is string and 3 is a literal int64",
         "  to do:    convert the text, for example .cast(pa.int64()), or write the literal as the other type",
+        "  more:     streamlib explain SL103",
     ]
 
 
@@ -880,6 +881,7 @@ def test_overflow_names_the_expression_the_operands_and_the_row():
         "  expected: a result from -128 to 127",
         "  found:    the operands 127 and 1 in row 1 of the batch",
         "  to do:    compute in a wider type: .cast(pa.int64())",
+        "  more:     streamlib explain SL201",
     ]
 
 
