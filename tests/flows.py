@@ -64,6 +64,7 @@ class Case:
         self.slide = chance.choice([self.size, 3 * SECOND, 5 * SECOND, 20 * SECOND])
         self.offset = chance.randrange(self.slide // SECOND) * SECOND
         self.chunks = [chance.randint(1, 40) for _ in range(30)]
+        self.cuts = seed % 2 == 0  # then batches are cut before late rows, else these are judged by stamps
 
     def flow(self, attempt: int) -> sl.Flow:
         """The flow; every attempt gets its input in other chunks."""
@@ -75,8 +76,9 @@ class Case:
             event_time="at",
             watermark=sl.bounded_disorder(self.delay),
             max_ahead=None,
-        ).key_by("key")
-        return sl.Flow("case", *self.sinks(stream))
+        )
+        stream = stream.then(Untouched()) if self.cuts else stream
+        return sl.Flow("case", *self.sinks(stream.key_by("key")))
 
     def windowed(self, stream: sl.Stream, lateness: int = 0) -> op.WindowedStream[sl.Stream]:
         """The rows in the windows of the case."""

@@ -91,6 +91,14 @@ def test_import_time_ends_with_one_json_object(tmp_path):
     assert list(found) == ["seconds", "goal", "rounds"]
 
 
+def test_late_rows_end_with_one_json_object(tmp_path):
+    done = run("late_rows.py", "--rounds", "1", "--rows", "20000", "--json", folder=tmp_path)
+    flows = last_line(done)["flows"]
+    assert [list(flow) for flow in flows] == [["flow", "late", "rows_per_s", "ratio"]] * 9
+    assert [flow["ratio"] for flow in flows if flow["late"] == "0.0%"] == [1] * 3
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_checkpoints_end_with_one_json_object(tmp_path):
     short = ("--seconds", "0.5", "--rounds", "1", "--interval", "100ms", "--keys", "20000")
     found = last_line(run("checkpoints.py", *short, "--json", folder=tmp_path))

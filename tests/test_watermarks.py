@@ -294,12 +294,14 @@ def pipeline(
     delay: int = 0,
     bounded: bool = True,
     max_ahead: Any = None,
+    by_arrival: bool = False,
 ) -> Pipeline:
     source = scripted({p: [] for p in partitions}, SCHEMA, unbounded=not bounded)
     stream = sl.read(
         source, name="rows", event_time="at", watermark=sl.bounded_disorder(delay), max_ahead=max_ahead
     )
-    out = stream.window(windows.sliding(size, every=every or size)).aggregate(n=sl.count())
+    aggregates = {"n": sl.count(), **({"last": sl.last("at", order="arrival")} if by_arrival else {})}
+    out = stream.window(windows.sliding(size, every=every or size)).aggregate(**aggregates)
     flow = sl.Flow("f", out.write(memory.sink(), name="out"), out.late().write(memory.sink(), name="late"))
     return Pipeline(flow.bind(), {"rows": partitions}, "streaming", 0.0)
 
@@ -338,10 +340,21 @@ def test_rows_within_the_bound_never_cut_a_batch(steps_up, behind):
 
 
 def test_a_batch_is_cut_right_before_the_row_whose_fate_the_watermark_decides():
-    pipe = pipeline("p", every=5)
+    pipe = pipeline("p", every=5, by_arrival=True)
     offer(pipe, [1, 5, 12, 13, 9, 14])  # 9 comes after 13: [0, 10) is over by then, [5, 15) is not
     assert steps(pipe) == [4, 2]
     assert [row["n"] for row in written(pipe)["out"]] == [1, 2]  # [-5, 5) and [0, 10)
+
+
+def test_a_row_that_missed_some_windows_comes_to_the_others_without_a_cut():
+    pipe = pipeline("p", every=5)
+    offer(pipe, [1, 5, 12, 13, 9, 14])
+    assert steps(pipe) == [6]
+    assert [row["n"] for row in written(pipe)["out"]] == [1, 2]  # [-5, 5) and [0, 10), without 9
+    pipe.end("rows", "p", 0.0)
+    found = written(pipe)
+    assert [row["n"] for row in found["out"]] == [5, 3]  # [5, 15), with 9, and [10, 20)
+    assert found["late"] == []
 
 
 def test_where_no_windows_overlap_late_rows_are_judged_without_a_cut():
@@ -388,7 +401,7 @@ def test_a_row_that_is_late_already_does_not_cut():
 
 
 def test_a_cut_needs_no_second_look_at_the_rows_before_it():
-    pipe = pipeline("p", every=5, bounded=False)
+    pipe = pipeline("p", every=5, bounded=False, by_arrival=True)
     offer(pipe, [0, 10, 0, 20, 10, 30, 20])
     assert steps(pipe) == [2, 2, 2, 1]
     assert pipe.engine.late_rows == 3

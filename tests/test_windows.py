@@ -964,6 +964,18 @@ def test_many_small_batches_stay_few_blocks(spread):
     assert fired(operator, MAX_TIME) == naive_panes(rows, window)
 
 
+def test_a_large_batch_does_not_overtake_small_ones_that_wait_to_be_taken_in():
+    stream = StreamType(pa.schema({"at": pa.int64()}), True)
+    last = ("last", sl.last("at", order="arrival"))
+    operator = WindowAggregate(windows.tumbling(1_000), (last,)).build([stream])
+    list(operator.on_watermark(1))  # nothing has waited before
+    for times in ([12], [11] * 10_000):
+        column = np.array(times, np.int64)
+        list(operator.on_batch(Batch(stream.schema, [column], len(column), column), 0))
+    ((_, found),) = operator.on_watermark(1_000)
+    assert found.to_arrow()["last"].to_pylist() == [11]
+
+
 @pytest.mark.parametrize("factors", [[1], [APART], [1, APART]], ids=["cells", "blocks", "both"])
 def test_hundreds_of_windows_fire_at_once(factors):
     window = windows.sliding(300, every=2)

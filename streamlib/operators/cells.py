@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streamlib.core.batch import numpy_type
+from streamlib.core.batch import Column, numpy_type
 from streamlib.operators.aggregates import StateColumn
 from streamlib.operators.bound_aggregate import Vector
-from streamlib.operators.grouping import direct_limit
+from streamlib.operators.grouping import KeyGrid, direct_limit
 from streamlib.operators.state_columns import each_once, same_as
 from streamlib.windows.contract import Grid
 
@@ -133,6 +133,27 @@ class CellMerger:
                     some = states[i].reshape(cells.span, cells.width)[place]
                     column.ufunc()(some, small.states[i].reshape(small.span, small.width), out=some)
         return Cells(cells.first, cells.low, cells.width, tuple(states))
+
+    def with_groups(
+        self, cells: Cells, numbers: Vector, keys: Vector, states: Sequence[Column]
+    ) -> Cells | None:
+        """A copy of the cells that holds some groups as well, maybe several a cell; None as in `merged`."""
+        grid = KeyGrid.of(keys, numbers).covering(cells.first, cells.span, cells.low, cells.width)
+        if grid.cells > direct_limit(len(cells)):
+            return None
+        codes, start = grid.codes(keys, numbers), cells.first - grid.first
+        places = [(cells, [(slice(start, start + cells.span), slice(0, cells.span))])]
+        found: list[Vector] = []
+        for i, column in enumerate(self._columns):
+            same = same_as(self._columns, i, [cells.states, states], times=len(codes) + 1)
+            if same < i:
+                found.append(found[same])
+                continue
+            vector = _filled(column, i, places, grid.span, grid.low, grid.width)
+            with np.errstate(all="ignore"):  # as in `StateColumn.scatter`
+                column.ufunc().at(vector, codes, np.asarray(states[i]).astype(vector.dtype, copy=False))
+            found.append(vector)
+        return Cells(grid.first, grid.low, grid.width, tuple(found))
 
     def in_windows(self, parts: Sequence[Cells], windows: range, window: Grid) -> Cells | None:
         """The windows `windows` (neighbours), each the merge of its slices; None as in `merged`.

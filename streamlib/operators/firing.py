@@ -23,16 +23,22 @@ MakeBlock: TypeAlias = Callable[[], Block]
 
 @dataclass(frozen=True)
 class Due:
-    """What windows that fire may need: blocks sorted by slice, none empty, and cells."""
+    """What windows that fire may need: blocks sorted by slice, none empty, and cells.
+
+    `held` are groups by window, in their order: their rows are in no slice. None if there are none.
+    """
 
     blocks: Sequence[Block]
     cells: Sequence[Cells]
+    held: Block | None = None
 
-    def between(self, start: int, stop: int) -> Due:
-        """The part that lies in the slices `start <= n < stop`."""
-        blocks = (b.slice(first_from(b, start), first_from(b, stop)) for b in self.blocks)
+    def of(self, first: int, last: int, window: Grid) -> Due:
+        """What the windows `first` to `last` need."""
+        start, stop = window.slices_of(first).start, window.slices_of(last).stop
+        blocks = (_between(b, start, stop) for b in self.blocks)
         cells = (c.between(start, stop) for c in self.cells)
-        return Due([b for b in blocks if len(b)], [c for c in cells if c is not None])
+        held = None if self.held is None else _between(self.held, first, last + 1)
+        return Due([b for b in blocks if len(b)], [c for c in cells if c is not None], held or None)
 
 
 class Firing:
@@ -49,26 +55,31 @@ class Firing:
 
         They are made when they are called for, from partials that nobody changes.
         """
-        due = due.between(self._window.slices_of(first).start, self._window.slices_of(last).stop)
+        due = due.of(first, last, self._window)
         most = min(self._window.windows_per_row(), last - first + 1)
         hashed, added = sum(map(len, due.blocks)) * most, sum(map(len, due.cells)) * most
         if last > first and (hashed > HASHED_GROUPS or added > FIRED_GROUPS):
             middle = (first + last) // 2
             yield from self.fire(due, first, middle)
             yield from self.fire(due, middle + 1, last)
-        elif due.blocks or due.cells:
+        elif due.blocks or due.cells or due.held is not None:
             yield partial(self._together, due, first, last)
 
     def _together(self, due: Due, first: int, last: int) -> Block:
-        blocks, cells = list(due.blocks), list(due.cells)
+        blocks, cells, held = list(due.blocks), list(due.cells), due.held
         windows = None
         if cells:
             windows = self._aggregator.cells_in_windows(cells, range(first, last + 1), self._window)
             if windows is None:
                 blocks += map(self._aggregator.block_of, cells)
-            elif not blocks:  # one cell for each group, in the order of the windows
-                return self._aggregator.block_of(windows, self._wanted)
-        parts = [self._in_windows(self._aggregator.concat(blocks), first, last)]
+            elif held is not None:
+                more = self._aggregator.with_groups(windows, held)
+                windows, held = (windows, held) if more is None else (more, None)
+        if windows is not None and not blocks and held is None:
+            return self._aggregator.block_of(windows, self._wanted)  # in the order of the windows
+        parts = [self._in_windows(self._aggregator.concat(blocks), first, last)] if blocks else []
+        if held is not None:
+            parts.append(held)
         if windows is not None:
             parts.append(self._aggregator.block_of(windows))
         return ordered(self._aggregator.merge(parts))
@@ -79,6 +90,10 @@ class Firing:
             return block
         rows, windows = self._window.windows_holding(block.numbers, first, last)
         return block.renumbered(windows, rows)
+
+
+def _between(block: Block, start: int, stop: int) -> Block:
+    return block.slice(first_from(block, start), first_from(block, stop))
 
 
 def first_from(block: Block, number: int) -> int:

@@ -42,6 +42,11 @@ class KeyCodes:
             return np.append(mapping, null).take(indices)
         return mapping.take(column.indices.to_numpy())
 
+    def known(self, values: pa.Array) -> npt.NDArray[np.int64] | None:
+        """The code of every value; None unless all have one. May be asked from another thread."""
+        found = pc.index_in(values, self._values)
+        return None if found.null_count else found.to_numpy().astype(np.int64)
+
     def values(self, codes: npt.NDArray[np.int64]) -> pa.Array:
         """The values that codes stand for."""
         return self._values.take(pa.array(codes))

@@ -272,6 +272,18 @@ class PartialAggregator:
         assert self._cells is not None
         return self._cells.in_windows(parts, windows, window)
 
+    def with_groups(self, cells: Cells, block: Block) -> Cells | None:
+        """A copy of the cells that holds the groups of a block as well, at least one.
+
+        None if these lie too far apart, or their keys have no cells.
+        """
+        assert self._cells is not None
+        (key,) = block.keys
+        numbers = as_numpy(key) if self._codes is None else self._codes.known(as_arrow(key))
+        if numbers is None:
+            return None
+        return self._cells.with_groups(cells, block.numbers, numbers, block.states)
+
     def block_of(self, cells: Cells, wanted: Largest | None = None) -> Block:
         """The same groups with numbers and a key column, without empty cells.
 

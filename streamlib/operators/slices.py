@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from streamlib.core.segment import Segment
 from streamlib.operators.cells import Cells
@@ -73,18 +74,20 @@ class SliceStore:
 
     # ------------------------------------------------------------------ windows
 
-    def fire(self, after: int, last: int, wanted: Largest | None = None) -> Iterator[MakeBlock]:
+    def fire(
+        self, after: int, last: int, wanted: Largest | None = None, held: Block | None = None
+    ) -> Iterator[MakeBlock]:
         """The results of the windows numbered `after < n <= last`, in their order; keys in any order.
 
         They are made when they are called for, maybe after the slices were forgotten.
-        Where only the largest of each are wanted, others may be missing.
+        Where only the largest of each are wanted, others may be missing. Groups by window that are
+        `held` come to them, in the order of these windows.
         """
-        due = self._due()
-        span = _span(due)
+        due = replace(self._due(), held=held)
+        span = self._windows(due)
         if span is None:
             return
-        first = max(after + 1, self._window.windows_of(span[0]).start)
-        last = min(last, self._window.windows_of(span[1]).stop - 1)
+        first, last = max(after + 1, span.start), min(last, span.stop - 1)
         if first > last:
             return
         yield from Firing(self._window, self._aggregator, wanted).fire(due, first, last)
@@ -94,6 +97,21 @@ class SliceStore:
         blocks = [p for p in sealed if isinstance(p, Block)]
         cells = [p for p in sealed if isinstance(p, Cells)]
         return Due([*blocks, *self._blocks], [*cells, *self._cells])
+
+    def _windows(self, due: Due) -> range | None:
+        """Windows beyond which there is nothing; None if there is nothing at all."""
+        blocks = [b for b in due.blocks if len(b)]
+        first = [*(c.first for c in due.cells), *(int(b.numbers[0]) for b in blocks)]
+        last = [*(c.slices.stop - 1 for c in due.cells), *(int(b.numbers[-1]) for b in blocks)]
+        spans = [self._window.windows_of(n) for n in (min(first), max(last))] if first else []
+        if due.held is not None:
+            spans += [range(n, n + 1) for n in (int(due.held.numbers[0]), int(due.held.numbers[-1]))]
+        return range(min(s.start for s in spans), max(s.stop for s in spans)) if spans else None
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """All blocks, each in the order of slices."""
+        return self._due().blocks
 
     def forget(self, slices_below: int) -> None:
         """Drop the slices with smaller numbers: all their windows have fired."""
@@ -114,10 +132,3 @@ class SliceStore:
         """Become what `segments` told; the slices with smaller numbers were forgotten."""
         self._blocks = [ordered(self._aggregator.merge([groups]))] if len(groups) else []
         self.forget(slices_below)
-
-
-def _span(due: Due) -> tuple[int, int] | None:
-    blocks = [b for b in due.blocks if len(b)]
-    first = [*(c.first for c in due.cells), *(int(b.numbers[0]) for b in blocks)]
-    last = [*(c.slices.stop - 1 for c in due.cells), *(int(b.numbers[-1]) for b in blocks)]
-    return (min(first), max(last)) if first else None

@@ -18,6 +18,7 @@ from streamlib.core.changes import INSERT, Changelog, Changes
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.errors import EventTimeError
 from streamlib.core.later_batch import LaterBatch
+from streamlib.core.segment import Segment
 from streamlib.core.time import MIN_TIME, Micros, add_saturating, earlier, later, show_duration
 from streamlib.operators.bound_aggregate import Aggregate, keeps, order_sensitive
 from streamlib.operators.cells import Cells
@@ -25,6 +26,7 @@ from streamlib.operators.columns_read import all_of
 from streamlib.operators.fired_windows import FiredWindows
 from streamlib.operators.firing import MakeBlock, first_from
 from streamlib.operators.group_tables import INSTANT, WINDOW_BOUNDS, GroupTables, key_fields, result_schema
+from streamlib.operators.held_back import HeldBack
 from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator
 from streamlib.operators.slices import SliceStore
 from streamlib.operators.updates import Updates
@@ -120,6 +122,22 @@ def _is_bound(field: pa.Field) -> bool:
     return field.with_nullable(False) in WINDOW_BOUNDS
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What came of rows: partials by slice, and those of rows that are held back."""
+
+    partials: Sequence[Partial] = ()
+    held: Sequence[Block] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.partials or self.held)
+
+    @classmethod
+    def of(cls, parts: Sequence[Taken]) -> Taken:
+        """All of some, in order."""
+        return cls([p for part in parts for p in part.partials], [b for part in parts for b in part.held])
+
+
 class WindowAggregateOperator(Operator):
     """Judges lateness, keeps aggregated slices, and fires the windows that the watermark closes.
 
@@ -130,8 +148,9 @@ class WindowAggregateOperator(Operator):
     def __init__(self, spec: WindowAggregate, stream: StreamType, out: pa.Schema, missed: pa.Schema) -> None:
         self.delay = spec.lateness
         self._grid = grid_of(spec.window)
-        # a slice that windows share must not get a row before all windows that the row missed have fired
-        self.judges_stamped = self._grid.windows_per_row() == 1
+        self._by_arrival = spec.order_sensitive is not None
+        # rows that are held back come to a window after others that arrived later
+        self.judges_stamped = self._grid.windows_per_row() == 1 or not self._by_arrival
         self._stream = stream
         self._out = out
         self._missed = missed
@@ -140,10 +159,12 @@ class WindowAggregateOperator(Operator):
         aggregates = [aggregate.bind(name, stream) for name, aggregate in spec.aggregates]
         self._aggregator = PartialAggregator(self._key_types, aggregates, own=len(keys))
         self._slices = SliceStore(self._grid, self._aggregator)
+        self._held = HeldBack(self._grid, self._key_types, aggregates, len(keys))
         self._largest = spec.largest
         own_start = [] if self._grid.numbers_tell_starts else ["__window_start"]
         self._key_names = [*(f"key.{key}" for key in stream.keys), *own_start]
         self._tables = GroupTables(self._key_names, self._aggregator, "__slice")
+        self._held_tables = GroupTables([*self._key_names, "__missed"], self._held.aggregator, "__slice")
         self._lateness = spec.lateness
         self._watermark = MIN_TIME
         self._late_rows = 0
@@ -160,7 +181,8 @@ class WindowAggregateOperator(Operator):
             self._small.append(batch)
             self._small_rows += batch.num_rows
             return () if self._small_rows < SMALL_ROWS and len(self._small) < MOST_SMALL else self._flush()
-        return self._take_in(batch)
+        before = self._flush() if self._by_arrival else ()
+        return [*before, *self._take_in(batch)]
 
     def _may_wait(self, batch: Batch) -> bool:
         """Whether nothing is decided about the rows before a window fires: none is late for any."""
@@ -175,32 +197,47 @@ class WindowAggregateOperator(Operator):
         return self._take_in(concat_batches(small))
 
     def _take_in(self, batch: Batch) -> Iterable[Output]:
-        partial, outputs = self._partial(batch, grouped=False)
-        if partial is not None:
-            outputs += self._add([partial])
-        return outputs
+        taken, outputs = self._taken(batch, grouped=False)
+        return [*outputs, *self._add(taken)] if taken else outputs
 
-    def combine(self, batch: Batch, port: int) -> tuple[Partial | None, list[Output]]:
+    def combine(self, batch: Batch, port: int) -> tuple[Taken | None, list[Output]]:
         """See `Combines`."""
-        partial, outputs = self._partial(batch, grouped=self._groups)
-        if isinstance(partial, Block) and self._groups:  # groups as many as rows are hashed where they fire
-            self._groups = len(partial) * MANY_ROWS <= batch.num_rows
-        return partial, outputs
+        taken, outputs = self._taken(batch, grouped=self._groups)
+        if self._groups and taken and any(isinstance(partial, Block) for partial in taken.partials):
+            # groups as many as rows are hashed where they fire
+            self._groups = sum(map(len, taken.partials)) * MANY_ROWS <= batch.num_rows
+        return taken or None, outputs
 
-    def _partial(self, batch: Batch, grouped: bool) -> tuple[Partial | None, list[Output]]:
+    def _taken(self, batch: Batch, grouped: bool) -> tuple[Taken, list[Output]]:
         assert batch.event_time is not None
         if not batch.num_rows:
-            return None, []
-        placed = self._grid.place(batch.event_time, self._closed(batch))
-        late = self._late_outputs(batch, placed)
+            return Taken(), []
+        placed = self._grid.place(batch.event_time, self._closed(batch), self._last_fired())
+        taken = Taken(self._partials(batch, placed, grouped), self._held_back(batch, placed))
+        return taken, self._late_outputs(batch, placed)
+
+    def _partials(self, batch: Batch, placed: Placement, grouped: bool) -> tuple[Partial, ...]:
         if not len(placed.slices):
-            return None, late
+            return ()
         rows = batch if placed.rows is None else batch.take(placed.rows)
-        keys = [rows.column(key) for key in self._stream.keys]
-        if placed.starts is not None:
-            keys.append(placed.starts)
         beside = None if grouped else self._slices.beside(rows.num_rows)
-        return self._aggregator.build(rows, keys, placed.slices, grouped, beside), late
+        keys = self._keys(rows, placed.starts)
+        return (self._aggregator.build(rows, keys, placed.slices, grouped, beside),)
+
+    def _held_back(self, batch: Batch, placed: Placement) -> tuple[Block, ...]:
+        if placed.held is None:
+            return ()
+        found, slices, missed = placed.held
+        rows = batch.take(found)
+        return (self._held.build(rows, self._keys(rows, None), slices, missed),)
+
+    def _keys(self, rows: Batch, starts: Micros | None) -> list[Column]:
+        keys = [rows.column(key) for key in self._stream.keys]
+        return keys if starts is None else [*keys, starts]
+
+    def _last_fired(self) -> int:
+        """The number of the last window that has fired."""
+        return self._grid.last_over(earlier(self._watermark, self.delay))
 
     def _closed(self, batch: Batch) -> int | Micros:
         """What has closed the windows for which a row is late: they end there or before."""
@@ -210,22 +247,25 @@ class WindowAggregateOperator(Operator):
         marks = np.maximum(batch.judged_by, self._watermark)
         return add_saturating(marks, -self._lateness) if self._lateness else marks
 
-    def split(
-        self, partials: Sequence[Partial], owners: npt.NDArray[np.intp]
-    ) -> Mapping[int, Sequence[Partial]]:
+    def split(self, taken: Sequence[Taken], owners: npt.NDArray[np.intp]) -> Mapping[int, Taken]:
         """See `Combines`."""
         merge, self._groups = self._groups, True
-        return self._aggregator.split(partials, owners, merge)
+        together = Taken.of(taken)
+        partials = self._aggregator.split(together.partials, owners, merge) if together.partials else {}
+        held = self._held.split(together.held, owners) if together.held else {}
+        return {w: Taken(partials.get(w, ()), held.get(w, ())) for w in sorted({*partials, *held})}
 
-    def merge(self, parts: Sequence[Sequence[Partial]]) -> Iterable[Output]:
+    def merge(self, parts: Sequence[Taken]) -> Iterable[Output]:
         """See `Combines`."""
-        return self._add(itertools.chain.from_iterable(parts))
+        return self._add(Taken.of(parts))
 
-    def _add(self, partials: Iterable[Partial]) -> list[Output]:
-        """Take partials of keys that this operator owns."""
-        for partial in partials:
+    def _add(self, taken: Taken) -> Iterable[Output]:
+        """Take what belongs to keys that this operator owns."""
+        for block in taken.held:
+            self._held.add(block)
+        for partial in taken.partials:
             self._slices.add(partial)
-        return []
+        return ()
 
     def _late_outputs(self, batch: Batch, placed: Placement) -> list[Output]:
         """The rows that were late for all their windows, and one for each row and window it missed."""
@@ -254,8 +294,9 @@ class WindowAggregateOperator(Operator):
         """The results of the windows that end after `before` and by `watermark`."""
         if watermark < self._grid.end_after(before):
             return  # no window ends here
-        last = self._grid.last_over(watermark)
-        for make in self._slices.fire(self._grid.last_over(before), last, self._largest):
+        over, last = self._grid.last_over(before), self._grid.last_over(watermark)
+        held = self._held.in_windows(over + 1, last)
+        for make in self._slices.fire(over, last, self._largest, held):
             if self._results_can_wait:
                 yield RESULT, LaterBatch(self._out, functools.partial(self._made, make))
                 continue
@@ -264,6 +305,7 @@ class WindowAggregateOperator(Operator):
             if len(groups):
                 yield RESULT, self._result(groups)
         self._slices.forget(self._grid.first_open_slice(last))
+        self._held.forget(self._grid.first_open_slice(last))
 
     def _made(self, make: MakeBlock) -> Batch:
         return self._result(make())
@@ -293,17 +335,21 @@ class WindowAggregateOperator(Operator):
 
     def snapshot(self) -> OperatorState:
         self._flush()
-        segments = self._slices.segments(self._tables.table)
-        values, counters = {"watermark": self._watermark}, {"late_rows": self._late_rows}
-        return OperatorState({"slices": segments}, values, counters)
+        tables: dict[str, Sequence[Segment]] = {
+            "slices": self._slices.segments(self._tables.table),
+            "held": self._held.segments(self._held_tables.table),
+        }
+        return OperatorState(tables, {"watermark": self._watermark}, {"late_rows": self._late_rows})
 
     def restore(self, state: OperatorState) -> None:
         self._watermark = int(state.values["watermark"])
         self._late_rows = state.counters["late_rows"]
-        groups = state.table("slices")
+        open_ = self._grid.first_open_slice(self._last_fired())
+        groups, held = state.table("slices"), state.table("held")
         if groups is not None:
-            over = self._grid.last_over(earlier(self._watermark, self.delay))
-            self._slices.restore(self._tables.block(groups), self._grid.first_open_slice(over))
+            self._slices.restore(self._tables.block(groups), open_)
+        if held is not None:
+            self._held.restore(self._held_tables.block(held), open_)
 
 
 class UpdatingWindowAggregate(WindowAggregateOperator):
@@ -322,10 +368,10 @@ class UpdatingWindowAggregate(WindowAggregateOperator):
     def _may_wait(self, batch: Batch) -> bool:
         return False  # a row of a window that was shown is an update at once
 
-    def _add(self, partials: Iterable[Partial]) -> list[Output]:
-        fired = self._grid.last_over(self._watermark)
+    def _add(self, taken: Taken) -> Iterable[Output]:
+        fired = self._last_fired()
         behind: list[Block] = []
-        for partial in partials:
+        for partial in taken.partials:
             behind += self._split_off(partial, fired)
         if not behind:
             return []

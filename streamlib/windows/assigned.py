@@ -31,7 +31,8 @@ class AssignedGrid:
     def numbers_tell_starts(self) -> bool:
         return False
 
-    def place(self, times: Micros, closed: int | Micros) -> Placement:
+    def place(self, times: Micros, closed: int | Micros, fired: int = MAX_TIME) -> Placement:
+        # a slice is one window's alone, so that no row is held
         rows, starts, ends = self.assign(times)
         if isinstance(closed, int):
             self._check_next(ends, closed)

@@ -26,6 +26,8 @@ from streamlib.core.time import (
 )
 from streamlib.windows.contract import Assigned, Indices, Placement, WindowAssigner
 
+FEW_BEHIND = 32  # a row that is held costs up to 300 ns, a row of a slice up to 10
+
 
 @dataclass(frozen=True)
 class SlidingWindow(WindowAssigner):
@@ -152,35 +154,43 @@ class SlidingWindow(WindowAssigner):
         rows, windows = self.windows_holding(self.slices(times), MIN_TIME, MAX_TIME)
         return rows, self.starts(windows), self.ends(windows)
 
-    def place(self, times: Micros, closed: int | Micros) -> Placement:
+    def place(self, times: Micros, closed: int | Micros, fired: int = MAX_TIME) -> Placement:
         """See `Grid`. A row goes into its one slice if its last window is still open."""
         slices = self.slices(times)
-        if isinstance(closed, int):
-            behind = closed > MIN_TIME and int(times.min()) < closed
-        else:
-            behind = bool((times < closed).any())
-        if not behind and self.slide <= self.size:
+        behind = _behind(times, closed)
+        if not len(behind) and self.slide <= self.size:
             return Placement(None, slices)
-        last = self.last_windows_of(slices)
-        inside = self.holds(last, slices)
-        if not behind:
-            return _kept(inside, slices)
-        late = inside & (self.ends(last) <= closed)
-        missed = self._missed(times, slices, closed)
-        return replace(_kept(inside & ~late, slices), late=late if late.any() else None, missed=missed)
+        inside = None if self.slide <= self.size else self.holds(self.last_windows_of(slices), slices)
+        if not len(behind):
+            return _placed(slices, inside, behind)
+        closed = closed if isinstance(closed, int) else closed.take(behind)
+        found = slices.take(behind)
+        index, windows = self._over(found, closed)
+        newest = self.last_windows_of(found)
+        late = self.holds(newest, found) & (self.ends(newest) <= closed)
+        last_missed = np.full(len(behind), MIN_TIME)
+        last_missed[index] = windows  # of several of a row the last write stays: the largest
+        held = ~late & (self._apart(closed, len(behind), len(times)) | (last_missed > clamp(fired)))
+        placed = _placed(slices, inside, behind[late | held])
+        return replace(
+            placed,
+            late=_mask(behind[late], len(times)),
+            missed=(behind.take(index), self.starts(windows), self.ends(windows)) if len(index) else None,
+            held=(behind[held], found[held], last_missed[held]) if held.any() else None,
+        )
 
-    def _missed(
-        self, times: Micros, slices: Micros, closed: int | Micros
-    ) -> tuple[Indices, Micros, Micros] | None:
-        """Every row and window of it that is over."""
-        behind = np.flatnonzero(times < closed)
+    def _apart(self, closed: int | Micros, behind: int, rows: int) -> bool:
+        """Whether all rows behind are better held: a few that lie far back make many slices of a batch."""
+        return not isinstance(closed, int) and self.slide < self.size and behind * FEW_BEHIND <= rows
+
+    def _over(self, slices: Micros, closed: int | Micros) -> tuple[Indices, Micros]:
+        """Every pair of a slice and a window that holds it and is over; the windows of a slice in order."""
         last = self.last_over(closed if isinstance(closed, int) else int(closed.max()))
-        found, windows = self.windows_holding(slices.take(behind), MIN_TIME, last)
-        rows, ends = behind.take(found), self.ends(windows)
-        if not isinstance(closed, int):
-            over = ends <= closed.take(rows)
-            rows, windows, ends = rows[over], windows[over], ends[over]
-        return (rows, self.starts(windows), ends) if len(rows) else None
+        index, windows = self.windows_holding(slices, MIN_TIME, last)
+        if isinstance(closed, int):
+            return index, windows
+        over = self.ends(windows) <= closed.take(index)
+        return index[over], windows[over]
 
     def describe(self) -> str:
         """The window on one line, as it is written."""
@@ -190,11 +200,30 @@ class SlidingWindow(WindowAssigner):
         return f"sliding {show_duration(self.size)} every {show_duration(self.slide)}{offset}"
 
 
-def _kept(mask: np.ndarray, slices: Micros) -> Placement:
-    if mask.all():
+def _behind(times: Micros, closed: int | Micros) -> Indices:
+    """The rows that are not surely in time for all their windows."""
+    if isinstance(closed, int) and (closed == MIN_TIME or int(times.min()) >= closed):
+        return np.empty(0, np.intp)
+    return np.flatnonzero(times < closed)
+
+
+def _placed(slices: Micros, inside: npt.NDArray[np.bool_] | None, gone: Indices) -> Placement:
+    """All rows in their slices, but those not `inside` (None: all are) and those `gone`."""
+    kept = np.ones(len(slices), np.bool_) if inside is None else inside
+    kept[gone] = False
+    if kept.all():
         return Placement(None, slices)
-    rows = np.flatnonzero(mask)
+    rows = np.flatnonzero(kept)
     return Placement(rows, slices.take(rows))
+
+
+def _mask(rows: Indices, count: int) -> npt.NDArray[np.bool_] | None:
+    """Which of `count` rows are named; None if none is."""
+    if not len(rows):
+        return None
+    mask = np.zeros(count, np.bool_)
+    mask[rows] = True
+    return mask
 
 
 def tumbling(size: Duration, *, offset: Duration = 0) -> SlidingWindow:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamlib.core.canonical import Value
-from streamlib.core.time import Micros
+from streamlib.core.time import MAX_TIME, Micros
 
 Indices = npt.NDArray[np.intp]
 Assigned = tuple[npt.NDArray[np.integer], Micros, Micros]
@@ -64,6 +64,8 @@ class Placement:
         starts: for each placement the start of its window, where the slice's number does not tell it.
         late: which rows came too late for all their windows; None if none did.
         missed: rows (indices), starts and ends, an entry for each row and window that was over.
+        held: rows (indices), their slices, and the last window that each missed (`MIN_TIME`: none). Where
+            it has not fired they must not enter their slices. They have no other placement.
     """
 
     rows: Indices | None
@@ -71,6 +73,7 @@ class Placement:
     starts: Micros | None = None
     late: npt.NDArray[np.bool_] | None = None
     missed: tuple[Indices, Micros, Micros] | None = None
+    held: tuple[Indices, Micros, Micros] | None = None
 
 
 class Grid(Protocol):
@@ -85,8 +88,11 @@ class Grid(Protocol):
         """Whether a window's number tells its start. Else the start is kept beside the keys."""
         ...
 
-    def place(self, times: Micros, closed: int | Micros) -> Placement:
-        """Where rows go whose windows are over if they end at `closed` (of each row, or one) or before."""
+    def place(self, times: Micros, closed: int | Micros, fired: int = MAX_TIME) -> Placement:
+        """Where rows go whose windows are over if they end at `closed` (of each row, or one) or before.
+
+        Windows up to number `fired` have fired.
+        """
         ...
 
     def windows_of(self, number: int) -> range:
