@@ -4,7 +4,9 @@ A flow is a value. An operator is a deterministic state machine over Arrow batch
 decides when to call it.
 """
 
-from streamlib import connectors, operators, plot, windows
+from typing import TYPE_CHECKING
+
+from streamlib import operators, windows
 from streamlib.core.errors import StreamlibError
 from streamlib.core.expressions import (
     Expr,
@@ -21,41 +23,77 @@ from streamlib.core.expressions import (
     udf,
     when,
 )
+from streamlib.core.on_demand import on_demand as _on_demand
 from streamlib.core.policies import dead_letter, retry
 from streamlib.core.secrets import Secret, secret
 from streamlib.core.settings import Settings
 from streamlib.core.watermarks import bounded_disorder, monotone
 from streamlib.operators import (
     Stream,
-    all,
-    any,
-    approx_count_distinct,
-    arg_max,
-    arg_min,
-    collect,
     count,
-    count_distinct,
-    first,
-    last,
     max,
     mean,
-    median,
     min,
-    quantile,
     read,
-    std,
     sum,
-    var,
 )
 from streamlib.plan.flow import Flow
 from streamlib.plan.launch import Job, JobResult, Preview, Stats
+from streamlib.plan.launch import Launcher as _Launcher
 from streamlib.plan.launch import register as _register
-from streamlib.runners.dead_letters import read_dead_letters
-from streamlib.runners.launcher import LocalLauncher as _LocalLauncher
+
+if TYPE_CHECKING:
+    from streamlib import connectors, plot
+    from streamlib.operators import (
+        all,
+        any,
+        approx_count_distinct,
+        arg_max,
+        arg_min,
+        collect,
+        count_distinct,
+        first,
+        last,
+        median,
+        quantile,
+        std,
+        var,
+    )
+    from streamlib.runners.dead_letters import read_dead_letters
+else:
+    __getattr__, __dir__ = _on_demand(
+        __name__,
+        {
+            "streamlib.operators": (
+                "all",
+                "any",
+                "approx_count_distinct",
+                "arg_max",
+                "arg_min",
+                "collect",
+                "count_distinct",
+                "first",
+                "last",
+                "median",
+                "quantile",
+                "std",
+                "var",
+            ),
+            "streamlib.runners.dead_letters": ("read_dead_letters",),
+        },
+        modules=("connectors", "plot"),
+    )
 
 __version__ = "0.1.0"
 
-_register(_LocalLauncher())
+
+def _local_launcher() -> _Launcher:
+    from streamlib.runners.launcher import LocalLauncher  # noqa: PLC0415 - only a run needs the runners
+
+    return LocalLauncher()
+
+
+_register(_local_launcher)
 
 __all__ = [
     "Expr",

@@ -4,8 +4,15 @@ The contracts stand beside them for connectors of your own: a `Source` opens a `
 partition, which answers with a `Chunk` or a `Pause`; a `Sink` opens a `SinkWriter`.
 """
 
-from streamlib.connectors import console, csv, memory, parquet
+from typing import TYPE_CHECKING
+
 from streamlib.core.contracts import Chunk, Pause, Sink, SinkContext, SinkWriter, Source, SourceReader
+from streamlib.core.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from streamlib.connectors import console, csv, memory, parquet
+else:
+    __getattr__, __dir__ = on_demand(__name__, modules=("console", "csv", "memory", "parquet"))
 
 __all__ = [
     "Chunk",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -178,16 +178,16 @@ class Launcher(Protocol):
     def preview(self, stream: Any, n: int, until: Until) -> Preview: ...
 
 
-_launchers: list[Launcher] = []
+_makers: list[Callable[[], Launcher]] = []
 
 
-def register(launcher: Launcher) -> None:
-    """Make `launcher` the one that flows use; the face of the package does so when it is imported."""
-    _launchers[:] = [launcher]
+def register(make: Callable[[], Launcher]) -> None:
+    """Let flows use the launcher that `make` makes; the face of the package registers one when imported."""
+    _makers[:] = [make]
 
 
 def launcher() -> Launcher:
-    """The registered launcher."""
-    if not _launchers:
+    """A launcher of the registered kind."""
+    if not _makers:
         raise InvariantError("no runner is registered", remedy="import streamlib before running a flow")
-    return _launchers[0]
+    return _makers[0]()

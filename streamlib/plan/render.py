@@ -10,7 +10,13 @@ from streamlib.core.where import caller
 from streamlib.plan.description import Plan, as_json
 from streamlib.plan.explain import as_text, as_tree
 from streamlib.plan.mermaid import as_mermaid
-from streamlib.plan.picture import as_svg
+
+
+def _as_svg(plan: Plan) -> str:
+    from streamlib.plan.picture import as_svg  # noqa: PLC0415 - 6 ms that scripts without pictures don't pay
+
+    return as_svg(plan)
+
 
 PlanFormat = Literal["text", "tree", "json", "mermaid", "svg"]
 FORMATS: Mapping[PlanFormat, Callable[[Plan], str]] = {
@@ -18,7 +24,7 @@ FORMATS: Mapping[PlanFormat, Callable[[Plan], str]] = {
     "tree": as_tree,
     "json": as_json,
     "mermaid": as_mermaid,
-    "svg": as_svg,
+    "svg": _as_svg,
 }
 
 

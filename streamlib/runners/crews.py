@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Literal
 
 from streamlib.core.contracts import OperatorSpec
+from streamlib.core.errors import DefinitionError
 from streamlib.core.expressions.walk import calls_per_record
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.launch import JobOptions
 from streamlib.runners.clock import RealClock
 from streamlib.runners.patience import ClockPatience
 from streamlib.runners.pool import Hands
-from streamlib.runners.processes import can_travel, refuse_while_imported
 from streamlib.runtime.crew import Crew, InlineCrew
 from streamlib.runtime.worker import Reply, Task
 
@@ -25,7 +26,7 @@ def hired(
     flow: BoundFlow, options: JobOptions, make: Callable[[BoundFlow, int, CrewKind], Crew]
 ) -> Crew | None:
     """The crew that a job's options ask for; None where one worker does all, in the runner's thread."""
-    refuse_while_imported()
+    _refuse_while_imported()
     if options.parallelism == 1:
         return None
     kind = options.workers
@@ -35,8 +36,22 @@ def hired(
 def crew_kind(flow: BoundFlow) -> CrewKind:
     """Processes where Python is called for every row, as only one thread at a time could, else threads."""
     specs = [bound.node.spec for bound in flow.nodes if isinstance(bound.node.spec, OperatorSpec)]
-    per_record = any(spec.per_record or calls_per_record(spec) for spec in specs)
-    return "processes" if per_record and can_travel(flow) else "threads"
+    if not any(spec.per_record or calls_per_record(spec) for spec in specs):
+        return "threads"
+    from streamlib.runners.processes import can_travel  # noqa: PLC0415 - see `LocalWorld.crew`
+
+    return "processes" if can_travel(flow) else "threads"
+
+
+def _refuse_while_imported() -> None:
+    """Raise `DefinitionError` in a worker process whose script runs the flow again while it is imported."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise DefinitionError(
+            "a worker process imports this script, which runs the flow again",
+            expected="a script that can be imported without running the flow",
+            found="a run at the top level of the script",
+            remedy='put it below `if __name__ == "__main__":`, or give workers="threads"',
+        )
 
 
 class ThreadCrew(InlineCrew):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from streamlib.core.errors import DefinitionError, NotPicklableError, StreamlibError, WorkerError
+from streamlib.core.errors import NotPicklableError, StreamlibError, WorkerError
 from streamlib.core.modules import loaded_files
 from streamlib.core.segment import Segment
 from streamlib.plan.bind import BoundFlow, BoundNode
@@ -192,14 +192,3 @@ class ProcessCrew:
                 employed.process.join()
         self._employed = []
         self._hands.close()
-
-
-def refuse_while_imported() -> None:
-    """Raise `DefinitionError` in a worker process whose script runs the flow again while it is imported."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise DefinitionError(
-            "a worker process imports this script, which runs the flow again",
-            expected="a script that can be imported without running the flow",
-            found="a run at the top level of the script",
-            remedy='put it below `if __name__ == "__main__":`, or give workers="threads"',
-        )

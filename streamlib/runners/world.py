@@ -16,7 +16,6 @@ from streamlib.runners.crews import CrewKind, ThreadCrew
 from streamlib.runners.feeds import READER_THREADS, Feed, InlineFeed, ThreadFeed
 from streamlib.runners.lanes import Lane, ThreadLane
 from streamlib.runners.pool import DaemonPool
-from streamlib.runners.processes import ProcessCrew
 from streamlib.runtime.crew import Crew
 
 
@@ -86,7 +85,12 @@ class LocalWorld:
 
     def crew(self, flow: BoundFlow, size: int, kind: CrewKind) -> Crew:
         """Threads or processes."""
-        return ProcessCrew(flow, size) if kind == "processes" else ThreadCrew(flow, size)
+        if kind == "threads":
+            return ThreadCrew(flow, size)
+        # 20 ms that a run without worker processes does not pay
+        from streamlib.runners.processes import ProcessCrew  # noqa: PLC0415
+
+        return ProcessCrew(flow, size)
 
     def close(self) -> None:
         """End the reader threads."""

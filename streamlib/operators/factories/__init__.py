@@ -5,13 +5,29 @@
 composition of transforms, for example by `toolz.compose_left`.
 """
 
-from streamlib.operators.factories.columns import drop, explode, filter, rename, select, split, with_columns
+from typing import TYPE_CHECKING
+
+from streamlib.core.on_demand import on_demand
+from streamlib.operators.factories.columns import drop, filter, rename, select, split, with_columns
 from streamlib.operators.factories.common import SchemaSpec, Transform
-from streamlib.operators.factories.functions import flat_map, map, map_batches
-from streamlib.operators.factories.limiting import distinct, sample, throttle
-from streamlib.operators.factories.stateful import fold, reduce, stateful_map
 from streamlib.operators.factories.streams import key_by, to_changelog, union
 from streamlib.operators.factories.windowing import WindowedStream, aggregate, top, window
+
+if TYPE_CHECKING:
+    from streamlib.operators.factories.functions import flat_map, map, map_batches
+    from streamlib.operators.factories.limiting import distinct, sample, throttle
+    from streamlib.operators.factories.stateful import fold, reduce, stateful_map
+    from streamlib.operators.factories.unfolding import explode
+else:
+    __getattr__, __dir__ = on_demand(
+        __name__,
+        {
+            "streamlib.operators.factories.functions": ("flat_map", "map", "map_batches"),
+            "streamlib.operators.factories.limiting": ("distinct", "sample", "throttle"),
+            "streamlib.operators.factories.stateful": ("fold", "reduce", "stateful_map"),
+            "streamlib.operators.factories.unfolding": ("explode",),
+        },
+    )
 
 __all__ = [
     "SchemaSpec",
