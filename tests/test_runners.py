@@ -464,7 +464,7 @@ class Protocol:
             name: SinkLane(replace(node, name=name), FakeWriter(self.log, name, fail), lane)
             for name, lane in self.lanes.items()
         }
-        self.checkpointer = Checkpointer(self.store, self.store_lane, self.sinks, "streaming", 0)  # type: ignore[arg-type]
+        self.checkpointer = Checkpointer(self.store, self.store_lane, self.sinks, {"mode": "streaming"}, 0)  # type: ignore[arg-type]
 
     def begin(self, finished: bool = False) -> None:
         self.checkpointer.begin(Captured({}, {}, {}, {}), finished)

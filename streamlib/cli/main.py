@@ -72,12 +72,26 @@ def run(target: str, parameters: tuple[str, ...], takeover: bool, finish: bool, 
 @options.target
 @options.settings
 @click.option("--takeover", is_flag=True, help="Take the job from a process that still runs.")
-def backfill(target: str, parameters: tuple[str, ...], takeover: bool, **settings: Any) -> None:
+@click.option(
+    "--start", metavar="INSTANT", help="The first event time, such as 2024-01-31 or 2024-01-31T10:00."
+)
+@click.option("--end", metavar="INSTANT", help="The first event time that is left out.")
+def backfill(
+    target: str,
+    parameters: tuple[str, ...],
+    takeover: bool,
+    start: str | None,
+    end: str | None,
+    **settings: Any,
+) -> None:
     """Run TARGET (FILE.py:NAME or MODULE:NAME) as a batch over its bounded sources: nothing is late.
 
-    A backfill is a job of its own, with its own state; give it outputs of its own.
+    A backfill is a job of its own, with its own state; give it outputs of its own. With --start and --end
+    (in UTC, unless an offset is given) it looks at the rows between them alone. Windows that reach
+    beyond show what lies inside: give instants at which windows begin and end.
     """
-    running.execute(target, parameters, "batch", options.asked(settings), takeover=takeover)
+    asked = options.asked(settings)
+    running.execute(target, parameters, "batch", asked, takeover=takeover, span=(start, end))
 
 
 @main.command(short_help="Show what TARGET would do: operators, columns, state, guarantees.")

@@ -19,6 +19,7 @@ from streamlib.cli.printing import (
 )
 from streamlib.core.errors import StreamlibError, TakenOverError
 from streamlib.core.settings import Settings
+from streamlib.core.span import Span
 from streamlib.runners.job import DrainTimeoutError, Job
 from streamlib.runners.progress import progress_to, summary
 from streamlib.runners.settings import effective
@@ -36,12 +37,14 @@ def execute(
     *,
     takeover: bool = False,
     finish: bool = False,
+    span: tuple[str | None, str | None] = (None, None),
 ) -> None:
     """Run a flow to its end; ends the process with the exit code."""
     flow = loaded(target, parameters)
     with refusing(NOT_STARTED):
-        found = effective(flow, mode, asked, by_flag)
-    options = found.options(takeover=takeover, finish=finish)
+        limits = Span.of(*span)
+        found = effective(flow, mode, asked, by_flag, span=limits)
+    options = found.options(takeover=takeover, finish=finish, span=limits)
     job = Job(flow, mode, options, LocalWorld(), progress_to(sys.stderr, found["progress"]))
     with quick_switching(), draining_on_signals(job):
         sys.exit(_start(job) or _run(job))

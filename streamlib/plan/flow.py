@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from streamlib.core.canonical import fingerprint
 from streamlib.core.contracts import Sink, Source
-from streamlib.core.errors import DefinitionError, TypeMismatchError, did_you_mean, shown
+from streamlib.core.errors import DefinitionError, StreamlibError, TypeMismatchError, did_you_mean, shown
 from streamlib.core.settings import GuaranteeLevel, ProgressStyle, Settings, WorkerKind
+from streamlib.core.span import Instant, Span
 from streamlib.core.time import Duration
 from streamlib.core.where import caller
 from streamlib.plan.bind import BoundFlow, bind_flow, ordered, rewritten
@@ -242,6 +243,8 @@ class Flow:
         *,
         sources: Mapping[str, Source] | None = None,
         sinks: Mapping[str, Sink] | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
         state: str | PathLike[str] | None = None,
         checkpoint_interval: Duration | None = None,
         guarantee: GuaranteeLevel | None = None,
@@ -253,12 +256,20 @@ class Flow:
     ) -> JobResult:
         """Run the same graph as a batch over bounded sources: nothing is late.
 
-        A backfill is a job of its own: it has its own state (default: `.streamlib/<flow>.backfill`)
-        and should be given sinks of its own.
+        A backfill is a job of its own: it has its own state (default: `.streamlib/<flow>.backfill`, with
+        the span behind it where one is given) and should be given sinks of its own.
+
+        With `start` and `end` only rows with an event time in `[start, end)` are looked at; Parquet files
+        are read where their statistics don't rule it out. A window that reaches beyond shows what
+        lies inside: give instants at which windows begin and end, such as midnights for hours. Where
+        windows overlap, or states go back in time, begin so much earlier and leave out what comes first.
 
         Args:
             sources: connectors in the place of the flow's, by the sources' names.
             sinks: connectors in the place of the flow's, by the sinks' names.
+            start: the first event time: `"2024-01-31"` or `"2024-01-31T10:00"` (UTC, unless an offset is
+                given), a `date`, or a `datetime` with a time zone. Default: the beginning.
+            end: the first event time that is left out, in the same forms. Default: the end.
             state: folder of the job's state.
             checkpoint_interval: as for `run`.
             guarantee: as for `run`.
@@ -267,6 +278,23 @@ class Flow:
             progress: as for `run`.
             parallelism: as for `run`.
             workers: as for `run`.
+
+        Raises:
+            DefinitionError: `start` or `end` is no instant, or there is no time between them.
+            EventTimeError: a source has no event time, and `start` or `end` is given.
+
+        >>> import tempfile
+        >>> import streamlib as sl
+        >>> from streamlib.connectors import memory
+        >>> rows = [{"day": f"2024-01-{day:02}", "n": day} for day in range(1, 32)]
+        >>> day = sl.col("day").str.to_date()
+        >>> days = sl.read(memory.source(rows), name="days", event_time=day, watermark=sl.monotone())
+        >>> kept = memory.sink()
+        >>> result = sl.Flow("days", days.write(kept, name="out")).backfill(
+        ...     start="2024-01-30", end="2024-02-01", state=tempfile.mkdtemp(), progress="none"
+        ... )
+        >>> kept.table()["n"].to_pylist()
+        [30, 31]
         """
         asked = Settings(
             state=state,
@@ -277,7 +305,12 @@ class Flow:
             parallelism=parallelism,
             workers=workers,
         )
-        return launcher().backfill(self.rebind(sources=sources, sinks=sinks), asked, takeover=takeover)
+        try:
+            span = Span.of(start, end)
+        except StreamlibError as error:
+            raise error.at(None, caller()) from error.__cause__
+        flow = self.rebind(sources=sources, sinks=sinks)
+        return launcher().backfill(flow, asked, takeover=takeover, span=span)
 
     def collect(self, n: int | None = None, *, until: Until | None = None) -> Mapping[str, pa.Table]:
         """Run without a job, and return what each sink would have got: as a batch if all sources end.

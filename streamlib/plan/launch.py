@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from streamlib.core.errors import InvariantError
 from streamlib.core.settings import GuaranteeLevel, Settings, WorkerKind
+from streamlib.core.span import Span
 from streamlib.core.time import Duration
 
 Outcome = Literal["finished", "drained", "already finished"]
@@ -34,6 +35,7 @@ class JobOptions:
         guarantee: the least that the flow must promise for the job to start; None: whatever it can.
         parallelism: how many workers share the operators, 1 to 128.
         workers: whether they are threads or processes; see `Settings`.
+        span: the event times to which a batch run is limited; None: all.
     """
 
     state: str | None = None
@@ -44,6 +46,7 @@ class JobOptions:
     guarantee: GuaranteeLevel | None = None
     parallelism: int = 1
     workers: WorkerKind = "auto"
+    span: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ class Launcher(Protocol):
 
     def run(self, flow: Any, asked: Settings, *, takeover: bool, finish: bool) -> JobResult: ...
     def start(self, flow: Any, asked: Settings, *, takeover: bool, finish: bool) -> Job: ...
-    def backfill(self, flow: Any, asked: Settings, *, takeover: bool) -> JobResult: ...
+    def backfill(self, flow: Any, asked: Settings, *, takeover: bool, span: Span | None) -> JobResult: ...
     def collect(self, flow: Any, n: int | None, until: Until | None) -> Mapping[str, pa.Table]: ...
     def collect_stream(self, stream: Any, n: int | None, until: Until | None) -> pa.Table: ...
     def preview(self, stream: Any, n: int, until: Until) -> Preview: ...

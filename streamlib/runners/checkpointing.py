@@ -20,7 +20,7 @@ from streamlib.core.later_batch import LaterBatch
 from streamlib.plan.node import Node
 from streamlib.runners.blame import blaming
 from streamlib.runners.lanes import Lane
-from streamlib.runtime.pipeline import Captured, Mode
+from streamlib.runtime.pipeline import Captured
 
 T = TypeVar("T")
 ENOUGH_TO_DO = 4  # calls in a lane: beyond, both threads work at results, and the queue stays short
@@ -93,12 +93,17 @@ class Checkpointer:
     """Takes checkpoints of one attempt."""
 
     def __init__(
-        self, store: StateStore, lane: Lane, sinks: Mapping[str, SinkLane], mode: Mode, last_number: int
+        self,
+        store: StateStore,
+        lane: Lane,
+        sinks: Mapping[str, SinkLane],
+        kind: Mapping[str, Json],
+        last_number: int,
     ) -> None:
         self._store = store
         self._lane = lane
         self._sinks = sinks
-        self._mode = mode
+        self._kind = kind
         self._current: InFlight | None = None
         self.completed = 0
         self.last_number = last_number
@@ -150,7 +155,7 @@ class Checkpointer:
         captured = current.captured
         capture = Capture(
             captured.positions,
-            {"mode": self._mode, "sources": captured.watermarks, "failures": captured.failures},
+            {**self._kind, "sources": captured.watermarks, "failures": captured.failures},
             captured.operators,
             captured.versions,
             prepared,

@@ -15,7 +15,9 @@ from streamlib.checkpoint.manifest import Manifest
 from streamlib.checkpoint.store import StateStore
 from streamlib.core.contracts import SinkWriter
 from streamlib.core.errors import StateError, TakenOverError
+from streamlib.core.span import Span
 from streamlib.core.time import duration, show_duration
+from streamlib.operators.within import within
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.flow import Flow
 from streamlib.plan.guarantee import require
@@ -26,7 +28,15 @@ from streamlib.runners.crews import hired
 from streamlib.runners.driver import Driver
 from streamlib.runners.ends import check_secrets
 from streamlib.runners.lanes import Lane
-from streamlib.runners.recovery import check_mode, check_not_behind, finish_commits, opened, taken_over
+from streamlib.runners.recovery import (
+    check_kind,
+    check_not_behind,
+    finish_commits,
+    kind_of_run,
+    opened,
+    taken_over,
+)
+from streamlib.runners.settings import job_name
 from streamlib.runners.stats import Progress, Silent
 from streamlib.runners.world import World
 from streamlib.runtime.pipeline import Captured, Mode
@@ -55,7 +65,8 @@ class Job:
         self.flow = flow
         self.mode: Mode = mode
         self.options = options
-        self.state = os.path.abspath(os.path.expanduser(options.state or default_state(flow.name, mode)))
+        state = options.state or default_state(flow.name, mode, options.span)
+        self.state = os.path.abspath(os.path.expanduser(state))
         self._interval = duration(options.checkpoint_interval) / 1e6
         self._drain_timeout = duration(options.drain_timeout) / 1e6
         self._world = world
@@ -74,7 +85,8 @@ class Job:
 
         Raises whatever keeps the job from running; nothing has been read then.
         """
-        bound = pushed_down(self.flow.bind())
+        span = self.options.span
+        bound = pushed_down((self.flow if span is None else within(self.flow, span)).bind())
         if self.options.guarantee is not None:
             require(bound, self.options.guarantee)
         check_secrets(bound)
@@ -104,11 +116,12 @@ class Job:
         for name, (node, _) in bound.writes().items():
             self._sinks[name] = SinkLane(node.node, self._writers[name], self._world.lane(name))
         self._lane = lane = self._world.lane(CHECKPOINT_LANE)
-        self._checkpointer = Checkpointer(self._store, lane, self._sinks, self.mode, newest)
+        kind = kind_of_run(self.mode, self.options.span)
+        self._checkpointer = Checkpointer(self._store, lane, self._sinks, kind, newest)
         self._started_rows = self._driver.pipeline.rows
 
     def _restore(self, manifest: Manifest) -> None:
-        check_mode(manifest, self.mode, self.state)
+        check_kind(manifest, kind_of_run(self.mode, self.options.span), self.state)
         states = self._store.load(manifest)
         versions = {name: entry.version for name, entry in manifest.operators.items()}
         failures = manifest.watermarks.get("failures", {})
@@ -288,7 +301,6 @@ class Job:
             last_first.callback(self._driver.close)
 
 
-def default_state(flow: str, mode: Mode) -> str:
+def default_state(flow: str, mode: Mode, span: Span | None = None) -> str:
     """Where the state of a flow's job lives unless said otherwise."""
-    suffix = ".backfill" if mode == "batch" else ""
-    return os.path.join(".streamlib", flow + suffix)
+    return os.path.join(".streamlib", job_name(flow, mode, span))

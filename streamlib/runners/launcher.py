@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 
 from streamlib.core.settings import ProgressStyle, Setting, Settings
+from streamlib.core.span import Span
 from streamlib.plan.flow import Flow
 from streamlib.plan.launch import Job as PublicJob
 from streamlib.plan.launch import JobOptions, JobResult, Preview, Until
@@ -34,10 +35,10 @@ class LocalLauncher:
         found = effective(flow, "streaming", asked, _by_call("run"))
         return run_job(flow, "streaming", found.options(takeover=takeover, finish=finish), found["progress"])
 
-    def backfill(self, flow: Flow, asked: Settings, *, takeover: bool) -> JobResult:
+    def backfill(self, flow: Flow, asked: Settings, *, takeover: bool, span: Span | None) -> JobResult:
         """See `Flow.backfill`."""
-        found = effective(flow, "batch", asked, _by_call("backfill"))
-        return run_job(flow, "batch", found.options(takeover=takeover), found["progress"])
+        found = effective(flow, "batch", asked, _by_call("backfill"), span=span)
+        return run_job(flow, "batch", found.options(takeover=takeover, span=span), found["progress"])
 
     def start(self, flow: Flow, asked: Settings, *, takeover: bool, finish: bool) -> PublicJob:
         """See `Flow.start`."""
@@ -80,5 +81,5 @@ def run_job(flow: Flow, mode: Mode, options: JobOptions, progress: ProgressStyle
 def progress_for(flow: Flow, mode: Mode, options: JobOptions, style: ProgressStyle) -> Progress:
     """Where progress goes: by default into the notebook there is, else to stderr."""
     if style == "auto" and in_notebook():
-        return NotebookProgress(flow.name, options.state or default_state(flow.name, mode))
+        return NotebookProgress(flow.name, options.state or default_state(flow.name, mode, options.span))
     return progress_to(sys.stderr, style)

@@ -8,26 +8,37 @@ from typing import Any
 
 from streamlib.checkpoint.manifest import Manifest
 from streamlib.checkpoint.store import StateStore
-from streamlib.core.contracts import Cleans, Disk, SinkContext, SinkWriter
+from streamlib.core.contracts import Cleans, Disk, Json, SinkContext, SinkWriter
 from streamlib.core.errors import StateError, StateIncompatibleError, StreamlibError, TakenOverError
+from streamlib.core.span import Span
 from streamlib.plan.bind import BoundFlow
 from streamlib.runners.blame import blaming
 from streamlib.runtime.pipeline import Mode
 
 
-def check_mode(manifest: Manifest, mode: Mode, state: str) -> None:
-    """Raise `StateIncompatibleError` where a batch would go on from a stream, or a stream from a batch.
+def kind_of_run(mode: Mode, span: Span | None) -> dict[str, Json]:
+    """What a checkpoint says of its run, that a run which goes on from it has to share."""
+    return {"mode": mode} if span is None else {"mode": mode, "span": span.describe()}
 
-    What is late, and so the result, would depend on where one ended and the other began.
+
+def check_kind(manifest: Manifest, kind: Mapping[str, Json], state: str) -> None:
+    """Raise `StateIncompatibleError` for a batch after a stream, a stream after a batch, or another span.
+
+    What is late, and so the result, would depend on where one ended and the other began; of another
+    span rows would be missing that the first run had passed by.
     """
-    found = manifest.watermarks["mode"]
-    if found != mode:
+    found = {name: manifest.watermarks[name] for name in ("mode", "span") if name in manifest.watermarks}
+    if found != kind:
         raise StateIncompatibleError(
-            f"the state in {state} is that of a {found} run",
-            expected=f"the state of a {mode} run, or an empty folder",
-            found=f"a {found} run at checkpoint {manifest.number}",
+            f"the state in {state} is that of a {_shown(found)}",
+            expected=f"the state of a {_shown(kind)}, or an empty folder",
+            found=f"a {_shown(found)} at checkpoint {manifest.number}",
             remedy="give this run another state folder, and sinks of its own",
         )
+
+
+def _shown(kind: Mapping[str, Json]) -> str:
+    return f"{kind['mode']} run" + (f" {kind['span']}" if "span" in kind else "")
 
 
 def opened(

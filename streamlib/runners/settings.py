@@ -15,6 +15,7 @@ from typing import Any
 
 from streamlib.core.errors import DefinitionError
 from streamlib.core.settings import FLOW_NAME, SETTINGS, VARIABLE_PREFIX, Setting, Settings
+from streamlib.core.span import Span
 from streamlib.plan.flow import Flow
 from streamlib.plan.launch import JobOptions
 from streamlib.runners.settings_file import FileSettings, find_settings
@@ -34,10 +35,13 @@ class Effective:
     def __getitem__(self, name: str) -> Any:
         return self.values[name][0]
 
-    def options(self, *, takeover: bool = False, finish: bool = False) -> JobOptions:
+    def options(
+        self, *, takeover: bool = False, finish: bool = False, span: Span | None = None
+    ) -> JobOptions:
         """What a job is run with."""
         names = ("state", "checkpoint_interval", "drain_timeout", "guarantee", "parallelism", "workers")
-        return JobOptions(takeover=takeover, finish=finish, **{name: self[name] for name in names})
+        values = {name: self[name] for name in names}
+        return JobOptions(takeover=takeover, finish=finish, span=span, **values)
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,14 @@ def effective(
     asked: Settings,
     asked_by: Callable[[Setting], str],
     around: Surroundings | None = None,
+    span: Span | None = None,
 ) -> Effective:
     """The settings for a run of `flow`.
 
     The first of these that says something wins: `asked` (flags, or the arguments of a call), the
     environment, the nearest `streamlib.toml` or `[tool.streamlib]`, the flow's own settings, the
-    defaults. `asked_by` names a setting as it was asked for.
+    defaults. `asked_by` names a setting as it was asked for. Backfills of different spans are different
+    jobs, so the name of the state folder tells the span.
 
     Raises:
         DefinitionError: a variable, a file or a value in it is not usable; it says which line.
@@ -80,8 +86,14 @@ def effective(
     ]
     values = {name: next(layer[name] for layer in layers if name in layer) for name in SETTINGS}
     state, origin = values["state"]
-    name = flow.name + (".backfill" if mode == "batch" else "")
-    return Effective({**values, "state": (state.replace(FLOW_NAME, name), origin)})
+    return Effective({**values, "state": (state.replace(FLOW_NAME, job_name(flow.name, mode, span)), origin)})
+
+
+def job_name(flow: str, mode: Mode, span: Span | None) -> str:
+    """What a job is called after its flow: the name of its state folder."""
+    if mode == "streaming":
+        return flow
+    return f"{flow}.backfill" if span is None else f"{flow}.backfill.{span}"
 
 
 def foreign_variables(environ: Mapping[str, str]) -> list[str]:
