@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,11 @@ from streamlib.core.batch import Batch
 from streamlib.core.contracts import Operator, OperatorState, StreamType
 from streamlib.core.segment import Segment
 from streamlib.core.time import MAX_TIME
-from streamlib.operators import fired_windows, sealed
+from streamlib.operators import fired_windows, sealed, slices, window_aggregate
 from streamlib.operators.running_aggregate import RunningAggregate
 from streamlib.operators.window_aggregate import WindowAggregate
 from streamlib.runtime.rescale import merged_states, split_states
+from streamlib.state import deltas
 from streamlib.state.key_groups import key_groups
 from streamlib.windows.contract import WindowAssigner
 
@@ -60,13 +63,14 @@ def spec_of(window: WindowAssigner, lateness: int = 0, final: bool = False) -> W
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[tuple[str, Any]]:
+def histories(draw: st.DrawFn, busy: bool = False) -> list[tuple[str, Any]]:
     """Batches, watermarks, snapshots, and returns to one of the snapshots before."""
     steps: list[tuple[str, Any]] = []
-    row = st.tuples(st.integers(0, 40), st.integers(0, 4), st.integers(-9, 9))
-    for _ in range(draw(st.integers(1, 25))):
-        kind = draw(st.sampled_from(["rows", "rows", "snapshot", "time", "restore"]))
-        rows = st.tuples(st.lists(row, min_size=1, max_size=6), st.sampled_from([1, APART]))
+    row = st.tuples(st.integers(0, 12 if busy else 40), st.integers(0, 4), st.integers(-9, 9))
+    factor = st.just(APART) if busy else st.sampled_from([1, APART])
+    for _ in range(draw(st.integers(1, 40 if busy else 25))):
+        kind = draw(st.sampled_from(["rows"] * (8 if busy else 2) + ["snapshot", "time", "restore"]))
+        rows = st.tuples(st.lists(row, min_size=1, max_size=2 if busy else 6), factor)
         value = {"rows": rows, "time": st.integers(0, 60), "restore": st.integers(0, 30)}
         steps.append((kind, draw(value.get(kind, st.none()))))
     return steps
@@ -102,6 +106,18 @@ def few(monkeypatch):
     monkeypatch.setattr(sealed, "MANY_RUNS", 4)
     monkeypatch.setattr(sealed, "FEW_GROUPS", 3)
     monkeypatch.setattr(fired_windows, "MANY_TOLD", 4)
+    monkeypatch.setattr(deltas, "FEW_SLOTS", 2)
+    monkeypatch.setattr(deltas, "ROUND", 3)
+    monkeypatch.setattr(deltas, "MANY_SEGMENTS", 7)
+
+
+@contextmanager
+def crowding() -> Iterator[None]:
+    """Three batches in one slice make it crowded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slices, "MAX_PARTIALS", 2)
+        patch.setattr(window_aggregate, "SMALL_ROWS", 1)
+        yield
 
 
 @pytest.mark.parametrize("lateness", [0, 7])
@@ -109,6 +125,19 @@ def few(monkeypatch):
 @settings(max_examples=30)
 @given(history=histories())
 def test_any_snapshot_goes_on_to_the_undisturbed_result(window, lateness, history):
+    goes_on(window, lateness, history)
+
+
+@pytest.mark.parametrize("lateness", [0, 7])
+@pytest.mark.parametrize("window", WINDOWS[1:], ids=repr)
+@settings(max_examples=30)
+@given(history=histories(busy=True))
+def test_any_snapshot_of_crowded_slices_goes_on_to_the_undisturbed_result(window, lateness, history):
+    with crowding():
+        goes_on(window, lateness, history)
+
+
+def goes_on(window: WindowAssigner, lateness: int, history: list[tuple[str, Any]]) -> None:
     """Snapshots share segments; from each one the same steps again give the same rows."""
     done: list[tuple[str, Any]] = []
     spec = spec_of(window, lateness)
@@ -117,11 +146,13 @@ def test_any_snapshot_goes_on_to_the_undisturbed_result(window, lateness, histor
     latest = -1
     for kind, value in history:
         if kind == "snapshot":
-            saved.append((stored(machine.operator.snapshot()), list(done), list(machine.outputs)))
+            if saved:  # a checkpoint is written while the next rows come, and before the next one
+                stored(saved[-1][0])
+            saved.append((machine.operator.snapshot(), list(done), list(machine.outputs)))
         elif kind == "restore" and saved:
             state, before, outputs = saved[value % len(saved)]
             machine.operator = spec.build([KEYED])
-            machine.operator.restore(state)
+            machine.operator.restore(stored(state))
             done, machine.outputs = list(before), list(outputs)
             latest = max([v for k, v in done if k == "time"], default=-1)
         elif kind in ("rows", "time"):
@@ -254,3 +285,68 @@ def test_slots_remember_the_key_group_that_the_hash_of_the_key_gives(dtype):
             table = segment.table()
             expected = key_groups([table["key.key"].combine_chunks()], table.num_rows)
             assert table["__key_group"].to_pylist() == expected.tolist()
+
+
+# --------------------------------------------------------------------------- slots
+
+
+def totals(operator: Operator, rows: list[Row]) -> list[Any]:
+    return results(operator.on_batch(batch(rows), 0))
+
+
+@settings(max_examples=20)
+@given(
+    batches=st.lists(
+        st.lists(st.tuples(st.just(0), st.integers(0, 9), st.integers(-9, 9)), min_size=1, max_size=5),
+        min_size=2,
+        max_size=12,
+    ),
+    read=st.integers(0, 3),
+)
+def test_what_a_snapshot_tells_is_what_there_was_whatever_comes_before_it_is_written(batches, read):
+    spec = RunningAggregate((*AGGREGATES, ("name", sl.max(sl.col("value").cast(pa.string())))))
+    operator = spec.build([KEYED])
+    waiting: list[tuple[OperatorState, int]] = []
+
+    def check(state: OperatorState, count: int) -> None:
+        again, undisturbed = spec.build([KEYED]), spec.build([KEYED])
+        again.restore(stored(state))
+        for rows in batches[:count]:
+            totals(undisturbed, rows)
+        probe = [(0, key, 1) for key in range(10)]
+        assert table_of(totals(again, probe)) == table_of(totals(undisturbed, probe))
+
+    for i, rows in enumerate(batches):
+        totals(operator, rows)
+        waiting.append((operator.snapshot(), i + 1))
+        if len(waiting) > read:  # so many snapshots later
+            check(*waiting.pop(0))
+    for state, count in waiting:
+        check(state, count)
+
+
+def table_bytes(segments: list[Segment]) -> int:
+    return sum(segment.table().num_rows for segment in segments)
+
+
+@pytest.mark.parametrize("changed", [1, 7, 60])
+def test_a_snapshot_writes_at_most_three_times_what_changed_and_a_part_of_the_rest(changed):
+    operator = RunningAggregate(AGGREGATES).build([KEYED])
+    totals(operator, [(0, key, 0) for key in range(100)])
+    before: list[Segment] = []
+    written = 0
+    for i in range(60):
+        totals(operator, [(0, (i * changed + k) % 100, 1) for k in range(changed)])
+        segments = list(stored(operator.snapshot()).tables["groups"])
+        new = table_bytes([s for s in segments if s not in before])
+        if before:  # the first one tells all
+            assert new <= min(100, 3 * changed + -(-100 // deltas.ROUND))
+            written += new
+        assert len(segments) <= deltas.MANY_SEGMENTS
+        assert table_bytes(segments) <= 4 * 100
+        before = segments
+    assert written <= 60 * max(2.2 * changed, 100 // deltas.ROUND + changed)
+    again = RunningAggregate(AGGREGATES).build([KEYED])
+    again.restore(stored(operator.snapshot()))
+    probe = [(0, key, 1) for key in range(100)]
+    assert table_of(totals(again, probe)) == table_of(totals(operator, probe))

@@ -12,8 +12,9 @@ from streamlib.core.batch import as_numpy
 from streamlib.core.segment import Segment
 from streamlib.core.time import MIN_TIME, clamp
 from streamlib.operators.firing import first_from
-from streamlib.operators.keyed_states import MANY_DEAD, KeyedStates, Step, ToTable
+from streamlib.operators.keyed_states import MANY_DEAD, KeyedStates, Step
 from streamlib.operators.partials import Block, PartialAggregator
+from streamlib.operators.slot_table import ToTable
 
 MANY_TOLD = 32  # files that a restore has to read for one table
 

@@ -38,7 +38,7 @@ class HeldBack:
     ) -> None:
         self.aggregator = PartialAggregator([*key_types, pa.int64()], aggregates, own)
         self._window = window
-        self._store = SliceStore(window, self.aggregator)
+        self._store = SliceStore(window, self.aggregator, crowds=False)
 
     def build(self, rows: Batch, keys: Sequence[Column], slices: Micros, missed: Micros) -> Block:
         """The groups of some rows, at least one; `missed` is the last window that each missed."""

@@ -107,8 +107,9 @@ class PartialAggregator:
         only = key_types[0] if len(key_types) == 1 else pa.null()
         self._codes = KeyCodes(only) if has_codes(only) else None
         integers = pa.types.is_integer(only) or self._codes is not None
-        dense = integers and self._columnwise is not None and all(c.vector for c in columnwise)
-        self._cells = CellMerger(columnwise) if dense else None
+        self.numbers = self._columnwise if all(c.vector for c in columnwise) else None
+        """The state columns, where all are numbers that merge column by column."""
+        self._cells = CellMerger(columnwise) if integers and self.numbers is not None else None
 
     @property
     def only_builtin(self) -> bool:

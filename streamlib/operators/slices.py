@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from streamlib.core.segment import Segment
 from streamlib.operators.cells import Cells
+from streamlib.operators.crowded_slices import CrowdedSlices, crowded_numbers
 from streamlib.operators.firing import Due, Firing, MakeBlock
 from streamlib.operators.grouping import DIRECT_MIN
 from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator, ordered
@@ -17,14 +18,20 @@ MAX_PARTIALS = 32  # a slice's cells, or blocks: each as large as a batch's grou
 
 
 class SliceStore:
-    """Adds batches, fires windows, forgets slices; all in columns, never a loop over groups."""
+    """Adds batches, fires windows, forgets slices; all in columns, never a loop over groups.
 
-    def __init__(self, window: Grid, aggregator: PartialAggregator) -> None:
+    Attributes:
+        crowded: the slices that have tables of slots, where there can be any.
+    """
+
+    def __init__(self, window: Grid, aggregator: PartialAggregator, crowds: bool = True) -> None:
         self._window = window
         self._aggregator = aggregator
         self._cells: list[Cells] = []  # these two since the last snapshot
         self._blocks: list[Block] = []
         self._sealed = SealedRuns(aggregator)
+        self._crowds = crowds and aggregator.numbers is not None
+        self.crowded = CrowdedSlices(aggregator)
 
     def add(self, found: Partial) -> None:
         """Take partials; where there are many they are merged."""
@@ -57,14 +64,26 @@ class SliceStore:
             self._add_block(ordered(self._aggregator.merge([self._aggregator.block_of(c) for c in newest])))
 
     def _add_block(self, block: Block) -> None:
-        """Add a block; where there are many, merge the newest, and older ones while they are no larger.
+        """Add a block; where there are many, look for slices that are crowded, else merge some."""
+        if len(block):
+            self._blocks += self.crowded.take_in(block) if len(self.crowded) else [block]
+        if len(self._blocks) <= MAX_PARTIALS:
+            return
+        newest = self._blocks[-MAX_PARTIALS // 2 :]
+        numbers = crowded_numbers(newest, len(newest) // 2) if self._crowds else []
+        for number in numbers:
+            self.crowded.open(number)
+        if numbers:
+            self._blocks = [left for block in self._blocks for left in self.crowded.take_in(block)]
+        else:
+            self._merge_newest_blocks()
+
+    def _merge_newest_blocks(self) -> None:
+        """And older ones while they are no larger.
 
         So sizes double from block to block, and a group is merged a logarithm of times.
         """
         blocks = self._blocks
-        blocks.append(block)
-        if len(blocks) <= MAX_PARTIALS:
-            return
         start = len(blocks) - MAX_PARTIALS // 2
         size = sum(map(len, blocks[start:]))
         while start and len(blocks[start - 1]) <= size:
@@ -90,9 +109,12 @@ class SliceStore:
         first, last = max(after + 1, span.start), min(last, span.stop - 1)
         if first > last:
             return
+        slices = self._window.slices_of(first).start, self._window.slices_of(last).stop
+        due = replace(due, blocks=[*due.blocks, *self.crowded.between(*slices)])
         yield from Firing(self._window, self._aggregator, wanted).fire(due, first, last)
 
     def _due(self) -> Due:
+        """All but the crowded slices, whose groups are copied where they are due."""
         sealed = list(self._sealed.partials)
         blocks = [p for p in sealed if isinstance(p, Block)]
         cells = [p for p in sealed if isinstance(p, Cells)]
@@ -100,9 +122,9 @@ class SliceStore:
 
     def _windows(self, due: Due) -> range | None:
         """Windows beyond which there is nothing; None if there is nothing at all."""
-        blocks = [b for b in due.blocks if len(b)]
-        first = [*(c.first for c in due.cells), *(int(b.numbers[0]) for b in blocks)]
-        last = [*(c.slices.stop - 1 for c in due.cells), *(int(b.numbers[-1]) for b in blocks)]
+        blocks, crowded = [b for b in due.blocks if len(b)], self.crowded.numbers
+        first = [*(c.first for c in due.cells), *(int(b.numbers[0]) for b in blocks), *crowded]
+        last = [*(c.slices.stop - 1 for c in due.cells), *(int(b.numbers[-1]) for b in blocks), *crowded]
         spans = [self._window.windows_of(n) for n in (min(first), max(last))] if first else []
         if due.held is not None:
             spans += [range(n, n + 1) for n in (int(due.held.numbers[0]), int(due.held.numbers[-1]))]
@@ -110,7 +132,7 @@ class SliceStore:
 
     @property
     def blocks(self) -> Sequence[Block]:
-        """All blocks, each in the order of slices."""
+        """All blocks but those of crowded slices, each in the order of slices."""
         return self._due().blocks
 
     def forget(self, slices_below: int) -> None:
@@ -119,11 +141,12 @@ class SliceStore:
         blocks = (block_above(b, slices_below) for b in self._blocks)
         self._cells, self._blocks = [c for c in cells if c is not None], [b for b in blocks if b is not None]
         self._sealed.forget(slices_below)
+        self.crowded.forget(slices_below)
 
     # ------------------------------------------------------------------ state
 
     def segments(self, to_table: ToTable) -> list[Segment]:
-        """All groups, maybe several rows of one, and some of slices that were forgotten."""
+        """All groups but those of crowded slices, maybe several rows of one, some of forgotten slices."""
         fresh: list[Partial] = [*self._cells, *self._blocks]
         self._cells, self._blocks = [], []
         return self._sealed.seal(fresh, to_table)

@@ -7,14 +7,18 @@ sum itself while that can't wrap. Such columns are the same object, which is how
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from streamlib.core.batch import Column
 from streamlib.operators.aggregates import ESTIMATE, StateColumn
+from streamlib.operators.bound_aggregate import StateField
+
+T = TypeVar("T")
 
 
-def each_once(columns: Iterable[Column], change: Callable[[Column], Column]) -> tuple[Column, ...]:
+def each_once(columns: Iterable[T], change: Callable[[T], Column]) -> tuple[Column, ...]:
     """`change` of every column; columns that are one object stay one."""
     found: dict[int, Column] = {}
     return tuple(found[id(c)] if id(c) in found else found.setdefault(id(c), change(c)) for c in columns)
@@ -36,7 +40,14 @@ def _merge_alike(
 ) -> bool:
     if fields[i] is ESTIMATE and fields[j] is not ESTIMATE:
         return times * sum(_magnitude(part[j]) for part in parts) < 2**63  # so that the total can't wrap
-    return fields[j].dtype == fields[i].dtype and fields[j].merge == fields[i].merge
+    return same_kind(fields[j], fields[i])
+
+
+def same_kind(one: StateField, other: StateField) -> bool:
+    """Whether two columns hold and merge values alike."""
+    if isinstance(one, StateColumn) and isinstance(other, StateColumn):
+        return one.dtype == other.dtype and one.merge == other.merge
+    return False
 
 
 def _magnitude(column: Column) -> int:

@@ -337,6 +337,7 @@ class WindowAggregateOperator(Operator):
         self._flush()
         tables: dict[str, Sequence[Segment]] = {
             "slices": self._slices.segments(self._tables.table),
+            "crowded": self._slices.crowded.segments(self._tables.table),
             "held": self._held.segments(self._held_tables.table),
         }
         return OperatorState(tables, {"watermark": self._watermark}, {"late_rows": self._late_rows})
@@ -345,9 +346,11 @@ class WindowAggregateOperator(Operator):
         self._watermark = int(state.values["watermark"])
         self._late_rows = state.counters["late_rows"]
         open_ = self._grid.first_open_slice(self._last_fired())
-        groups, held = state.table("slices"), state.table("held")
+        groups, crowded, held = (state.table(name) for name in ("slices", "crowded", "held"))
         if groups is not None:
             self._slices.restore(self._tables.block(groups), open_)
+        if crowded is not None:
+            self._slices.crowded.restore(self._tables.block(crowded), open_)
         if held is not None:
             self._held.restore(self._held_tables.block(held), open_)
 
