@@ -102,6 +102,15 @@ def test_plan_writes_a_file_in_the_format_of_its_name():
     assert Path("m.svg").read_text().startswith("flow m (exactly-once)\n")
 
 
+def test_a_file_whose_name_tells_no_format_is_refused_instead_of_written_as_text():
+    written(FLOW)
+    told = streamlib("plan", "mine.py", "--output", "m.png")
+    assert told.exit_code == 2
+    assert "m.png names no format of plans: end it in .txt, .json" in told.stderr
+    assert not Path("m.png").exists()
+    assert streamlib("plan", "mine.py", "--output", "m.png", "--format", "text").exit_code == 0
+
+
 def test_a_plan_that_cant_be_written_says_why():
     said = refused(1, "plan", written(FLOW), "--output", "nowhere/m.svg")
     assert said == "error: the plan can't be written to nowhere/m.svg: No such file or directory\n"

@@ -10,7 +10,7 @@ import click
 
 from streamlib.cli.loading import loaded, refusing
 from streamlib.cli.options import by_flag
-from streamlib.cli.printing import FAILED, NOT_STARTED, say, show
+from streamlib.cli.printing import FAILED, NOT_STARTED, USAGE, say, show
 from streamlib.core.errors import StreamlibError
 from streamlib.core.secrets import Secret
 from streamlib.core.settings import Settings
@@ -20,13 +20,23 @@ from streamlib.plan.render import PlanFormat
 from streamlib.runners.ends import secrets_of
 from streamlib.runners.settings import Effective, Surroundings, effective, foreign_variables
 
-BY_SUFFIX: dict[str, PlanFormat] = {".json": "json", ".mmd": "mermaid", ".mermaid": "mermaid", ".svg": "svg"}
+BY_SUFFIX: dict[str, PlanFormat] = {
+    "": "text",
+    ".txt": "text",
+    ".json": "json",
+    ".mmd": "mermaid",
+    ".mermaid": "mermaid",
+    ".svg": "svg",
+}
 
 
 def plan(target: str, parameters: Sequence[str], format: PlanFormat | None, output: Path | None) -> None:
     """Print a plan, or write it to a file; the format follows from the file's name where none is given."""
     flow = loaded(target, parameters)
-    chosen = format or (BY_SUFFIX.get(output.suffix, "text") if output else "text")
+    chosen = format or BY_SUFFIX.get("" if output is None else output.suffix.lower())
+    if chosen is None:
+        known = ", ".join(suffix for suffix in BY_SUFFIX if suffix)
+        sys.exit(say(f"error: {output} names no format of plans: end it in {known}, or give --format", USAGE))
     with refusing(NOT_STARTED):
         text = flow.explain(chosen).removesuffix("\n") + "\n"
     if output is None:

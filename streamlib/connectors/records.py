@@ -73,19 +73,35 @@ def is_arrow(rows: object) -> bool:
 
 def _arrow(rows: Any) -> pa.Table:
     """The rows as a table that shares their memory; a stream that can be read once is read."""
+    if _is_pandas(rows):
+        _check_doubled([str(name) for name in rows.columns])
     try:
         table = _pandas(rows) if _is_pandas(rows) else pa.table(rows)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise _not_rows(rows) from error
-    doubled = {name for name in table.schema.names if table.schema.names.count(name) > 1}
+        raise _not_arrow(rows, error) from error
+    _check_doubled(table.schema.names)
+    return table
+
+
+def _check_doubled(names: Sequence[str]) -> None:
+    doubled = {name for name in names if names.count(name) > 1}
     if doubled:
         raise DefinitionError(
             f"several columns are called {min(doubled)!r}",
             expected="a name of its own for every column",
-            found=", ".join(table.schema.names),
+            found=", ".join(names),
             remedy="rename or drop columns first",
         )
-    return table
+
+
+def _not_arrow(rows: object, error: Exception) -> DefinitionError:
+    """Arrow says which column it was, and which value."""
+    return DefinitionError(
+        f"this {type(rows).__name__} can't become Arrow columns",
+        expected="one type of values in each column",
+        found="; ".join(str(argument) for argument in error.args),
+        remedy="convert that column, for example frame.astype({name: str})",
+    )
 
 
 def _is_pandas(rows: Any) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.core.changes import CHANGE_COLUMN, Changes, kept
+from streamlib.core.errors import TypeMismatchError, shown
 from streamlib.core.lazy_columns import LazyColumns
 from streamlib.core.time import Micros
 
@@ -251,5 +253,28 @@ def concat_batches(batches: Sequence[Batch]) -> Batch:
 
 
 def schema_of(spec: pa.Schema | Mapping[str, pa.DataType]) -> pa.Schema:
-    """A schema from a `pyarrow.Schema` or a mapping of names to types."""
-    return spec if isinstance(spec, pa.Schema) else pa.schema(list(spec.items()))
+    """A schema from a `pyarrow.Schema` or a mapping of names to types.
+
+    Raises `TypeMismatchError` for what names no Arrow type.
+    """
+    if isinstance(spec, pa.Schema):
+        return spec
+    for name, dtype in spec.items():
+        if not isinstance(dtype, pa.DataType | str):
+            raise TypeMismatchError(
+                f"the schema gives column {name!r} no Arrow type",
+                expected="a type such as pa.int64(), pa.string() or pa.timestamp('us', 'UTC'), or its name",
+                found=shown(dtype),
+                remedy=f"import pyarrow as pa, and write {{{name!r}: {_ARROW.get(dtype, 'pa.int64()')}}}",
+            )
+    return pa.schema(list(spec.items()))
+
+
+_ARROW: dict[object, str] = {
+    int: "pa.int64()",
+    float: "pa.float64()",
+    str: "pa.string()",
+    bool: "pa.bool_()",
+    bytes: "pa.binary()",
+    datetime: 'pa.timestamp("us", "UTC")',
+}

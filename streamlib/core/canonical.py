@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 
@@ -35,6 +36,10 @@ def canonical(value: Any) -> object:
         return tuple((k, canonical(v)) for k, v in value.items())
     if isinstance(value, tuple | list):
         return tuple(canonical(v) for v in value)
+    if isinstance(value, set | frozenset):  # their order differs from process to process
+        return ("set", *sorted((canonical(v) for v in value), key=repr))
+    if isinstance(value, np.ndarray):
+        return ("array", value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest()[:16])
     return ("function", _named_function(value)) if callable(value) else value
 
 

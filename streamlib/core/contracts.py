@@ -87,7 +87,8 @@ class StreamType:
                 "this operator takes rows that stay",
                 expected="an append-only stream",
                 found=f"a {self.changes.describe()}",
-                remedy="put it before the aggregate, make the window above it `.final_only()`, "
+                remedy="put it before the aggregate, let the window above it show each result once "
+                "(`.window(...).final_only().aggregate(...)`), "
                 "or take the changes as rows: `.to_changelog()`",
             )
 

@@ -52,8 +52,8 @@ class BoundFunction(BoundAggregate):
                 f"{self._class} can't take rows back, and its input is a changelog",
                 expected="an append-only stream, or an aggregate with a method `retract`",
                 found=f"{name}={functions!r} without one",
-                remedy="add `retract(state, codes, *values)`, or make the window above it append-only "
-                "with `.final_only()`",
+                remedy="add `retract(state, codes, *values)`, or let the window above it show "
+                "each result once: `.window(...).final_only().aggregate(...)`",
             )
 
     # ------------------------------------------------------------------ at bind time

@@ -159,6 +159,9 @@ def _bind_node(
         outputs = _output_types(node, types) + (LETTERS_TYPE,) * (len(node.outputs) - len(node.spec.outputs))
     except StreamlibError as error:
         raise node.blame(error) from error.__cause__
+    except Exception as error:  # of a user's description
+        error.add_note(f"in operator {node.title!r} ({node.where}), while the flow was bound")
+        raise
     return BoundNode(node, inputs, types, outputs, *_identity(node, inputs, bound, ids))
 
 

@@ -6,7 +6,8 @@ from streamlib.core.contracts import Sink, StreamType, TakesChanges
 from streamlib.core.errors import ChangelogError
 
 _REMEDIES = (
-    "make the window append-only with `.final_only()`, write the changes as rows with `.to_changelog()`, "
+    "show each window once: `.window(...).final_only().aggregate(...)`, "
+    "write the changes as rows with `.to_changelog()`, "
     "or use a sink that takes changes (memory.table_sink, parquet.snapshot_sink, console.sink)"
 )
 

@@ -25,8 +25,13 @@ def _wrong(spec: object) -> StreamlibError | None:
             found=shown(spec),
             remedy="call the class: `stream.then(Differences('price'))`",
         )
-    name = type(spec).__name__
-    params = getattr(spec, "__dataclass_params__", None)
+    return changeable(spec) or _wrong_names(spec, type(spec).__name__)
+
+
+def changeable(description: Value) -> StreamlibError | None:
+    """The error of a description that can change once a flow holds it, or that compares its fields itself."""
+    name = type(description).__name__
+    params = vars(type(description)).get("__dataclass_params__")
     if params is None or not params.frozen:
         return DefinitionError(
             f"the description {name} can be changed after the flow was built",
@@ -34,14 +39,14 @@ def _wrong(spec: object) -> StreamlibError | None:
             found=f"class {name}",
             remedy=_DECORATOR,
         )
-    if type(spec).__eq__ is not Value.__eq__:
+    if type(description).__eq__ is not Value.__eq__:
         return DefinitionError(
             f"the description {name} compares its fields by `==`, which expressions don't have",
-            expected="the equality of OperatorSpec, by canonical form",
+            expected="the equality of descriptions, by canonical form",
             found=f"class {name} with an `__eq__` of its own",
             remedy=_DECORATOR,
         )
-    return _wrong_names(spec, name)
+    return None
 
 
 def _wrong_names(spec: OperatorSpec, name: str) -> StreamlibError | None:

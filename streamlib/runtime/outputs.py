@@ -79,10 +79,16 @@ def _check_batch(batch: Batch, expected: StreamType, method: str) -> None:
 
 def _fits(column: Column, dtype: pa.DataType) -> bool:
     if not isinstance(column, np.ndarray):
-        return column.type == dtype
+        return column.type == dtype or _same_texts(column.type, dtype)
     if pa.types.is_temporal(dtype) and column.dtype.kind == "i":
         return bool(column.dtype.itemsize * 8 == dtype.bit_width)
     return bool(pa.from_numpy_dtype(column.dtype) == dtype) if column.dtype.kind in "iufb" else False
+
+
+def _same_texts(found: pa.DataType, dtype: pa.DataType) -> bool:
+    """Whether both are codes of one type: how wide the codes are is nobody's business but the batch's."""
+    codes = pa.types.is_dictionary(found) and pa.types.is_dictionary(dtype)
+    return codes and bool(found.value_type == dtype.value_type)
 
 
 def _check_hidden(what: str, vector: Any, dtype: type, wanted: bool, rows: int, method: str) -> None:

@@ -128,12 +128,13 @@ class AssignedGrid:
     def end_after(self, time: int) -> int:
         if not _YEARS[0] <= time <= _YEARS[1]:
             return min(time + 1, MAX_TIME)
-        end = self.assigner.end_after(time)
-        if not isinstance(end, int) or end <= time:
+        found = self.assigner.end_after(time)
+        end = int(found) if isinstance(found, int | np.integer) else None
+        if end is None or end <= time:
             raise UserFunctionError(
                 f"{type(self.assigner).__name__}.end_after returned no later instant",
                 expected=f"an int above {time}, {show_instant(time)}",
-                found=shown(end),
+                found=shown(found),
                 remedy="leave the method out, or see `WindowAssigner.end_after`",
             )
         return min(end, MAX_TIME)
@@ -172,4 +173,7 @@ def grid_of(window: WindowAssigner) -> Grid:
 def check_windows(window: WindowAssigner) -> None:
     """Raise what can be known to be wrong with a custom assigner before there are rows."""
     if not isinstance(window, SlidingWindow):
-        AssignedGrid(window).assign(_PROBES)
+        grid = AssignedGrid(window)
+        grid.assign(_PROBES)
+        for time in _PROBES.tolist():
+            grid.end_after(time)

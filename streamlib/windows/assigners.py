@@ -29,7 +29,7 @@ from streamlib.windows.contract import Assigned, Indices, Placement, WindowAssig
 FEW_BEHIND = 32  # a row that is held costs up to 300 ns, a row of a slice up to 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SlidingWindow(WindowAssigner):
     """Windows `[start, start + size)` for every `start = offset + n * slide`; made by `tumbling`, `sliding`.
 

@@ -12,6 +12,7 @@ from streamlib.operators.factories.common import H, Transform, then
 from streamlib.operators.running_aggregate import RunningAggregate
 from streamlib.operators.window_aggregate import WindowAggregate
 from streamlib.operators.window_top import Top
+from streamlib.plan.spec_check import changeable
 from streamlib.plan.stream import Handle, checked_name
 from streamlib.windows.contract import WindowAssigner
 
@@ -86,6 +87,7 @@ def window(assigner: WindowAssigner, *, name: str | None = None, allowed_latenes
             expected='a window from streamlib.windows, for example windows.tumbling("1h")',
             found=shown(assigner),
         ).at("window", caller())
+    _check_frozen(assigner, "window")
     checked = None if name is None else checked_name(name, "window")
     lateness = duration(allowed_lateness)
 
@@ -128,6 +130,8 @@ def aggregate(*, name: str | Aggregate | None = None, **aggregates: Aggregate) -
             expected='for example `aggregate(bids=sl.count(), top=sl.max("price"))`',
             found=shown(aggregates),
         ).at("aggregate", caller())
+    for each in aggregates.values():
+        _check_frozen(each, "aggregate")
     pairs = tuple(aggregates.items())
 
     def apply(stream: WindowedStream[H] | H, /) -> H:
@@ -183,3 +187,9 @@ def top(n: int, *, by: str) -> Transform:
             remedy="compute an expression with `with_columns` first, then name it",
         ).at("top", caller())
     return then(Top(n, by))
+
+
+def _check_frozen(description: WindowAssigner | Aggregate, operator: str) -> None:
+    error = changeable(description)
+    if error is not None:
+        raise error.at(operator, caller())
