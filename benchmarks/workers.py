@@ -1,6 +1,6 @@
 """What two workers gain over one, beside a control: what two threads or processes gain on pure work.
 
-    python benchmarks/workers.py [--rows N] [--rounds N] [--json]
+    python benchmarks/workers.py [--rows N] [--rounds N] [--only TEXT] [--json]
 
 Each flow runs as a job with checkpoints and their fsyncs, by `flow.run` as a whole, so the start of
 processes is part of it. The control is the same work done twice, one after the other and at once: a
@@ -38,6 +38,18 @@ def doubled(row: Row) -> Row:
     return {**row, "value": sum(range(row["value"] % 50))}
 
 
+def numbered(count: int, row: Row) -> tuple[int, Row]:
+    """The user's function with a state: how many rows its key had before."""
+    return count + 1, {**row, "value": count}
+
+
+@sl.udf(pa.float64(), vectorized=True)
+def distance(at: np.ndarray, value: np.ndarray) -> Any:
+    """The user's function on columns: a great circle from one point to others."""
+    angle = np.sin(at / 1e12) * np.sin(value / 1e3) + np.cos(at / 1e12) * np.cos(value / 1e3)
+    return 6_371 * np.arccos(np.clip(angle, -1, 1))
+
+
 @dataclass(frozen=True)
 class Case:
     """A flow and how its two workers run; what its control does."""
@@ -61,6 +73,15 @@ def _mapped(table: pa.Table) -> sl.Stream:
     return _windowed(_read(table).map(doubled, schema=table.schema))
 
 
+def _counted(table: pa.Table) -> sl.Stream:
+    return _windowed(_read(table).key_by("key").stateful_map(numbered, initial=0, schema=table.schema))
+
+
+def _far(table: pa.Table) -> sl.Stream:
+    rows = _read(table).with_columns(far=distance(sl.col("at"), sl.col("value")))
+    return rows.key_by("key").window(windows.tumbling("1s")).aggregate(n=sl.count(), far=sl.max("far"))
+
+
 def _texts(random: np.random.Generator, rows: int) -> pa.Array:
     names = pa.array([f"channel-{i}" for i in range(10_000)])
     return names.take(pa.array(random.integers(0, len(names), rows)))
@@ -80,6 +101,8 @@ def _plain(table: pa.Table) -> sl.Stream:
 
 CASES = (
     Case("Python map, then tumbling", "processes", _mapped, _dense),
+    Case("Python stateful_map, then tumbling", "processes", _counted, _dense),
+    Case("NumPy function, then tumbling", "threads", _far, _dense),
     Case("tumbling, 1 M random int64 keys", "threads", _plain, _random),
     Case("tumbling, 10 k string keys", "threads", _plain, _texts),
     Case("tumbling, 100 k dense int64 keys", "threads", _plain, _dense),
@@ -140,15 +163,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Two workers against one.")
     parser.add_argument("--rows", type=int, default=ROWS, help=f"of each flow ({ROWS:,})")
     parser.add_argument("--rounds", type=int, default=3, help="paired rounds (3)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="flows with this text in their names")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     arguments = parser.parse_args()
-    print(f"{'flow':<34}{'workers':<11}{'1: M rows/s':>12}{'2':>7}   {'speed-up':<20}control")
+    print(f"{'flow':<36}{'workers':<11}{'1: M rows/s':>12}{'2':>7}   {'speed-up':<20}control")
     found = []
     with tempfile.TemporaryDirectory(prefix=".workers-", dir=os.environ.get("TMPDIR", ".")) as folder:
-        for case in CASES:
+        for case in (case for case in CASES if arguments.only in case.name):
             ratios, one, two = compare(case, arguments.rows, arguments.rounds, Path(folder))
             ideal = control(case.workers)
-            line = f"{case.name:<34}{case.workers:<11}{one / 1e6:>12.2f}{two / 1e6:>7.2f}   {ratios!s:<20}"
+            line = f"{case.name:<36}{case.workers:<11}{one / 1e6:>12.2f}{two / 1e6:>7.2f}   {ratios!s:<20}"
             print(f"{line}{ideal:.2f}", flush=True)
             found.append({"flow": case.name, "speed_up": round(ratios.median, 3), "control": round(ideal, 2)})
     if arguments.json:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
@@ -32,7 +33,7 @@ from streamlib.core.time import MAX_TIME
 from streamlib.runners.carried_states import SegmentsHere, SegmentsThere
 from streamlib.runners.channel import Channel
 from streamlib.runners.crews import crew_kind
-from streamlib.runners.processes import ProcessCrew
+from streamlib.runners.processes import ProcessCrew, packed
 from streamlib.runtime.crew import InlineCrew
 from streamlib.runtime.parallel import ParallelEngine
 from streamlib.runtime.worker import Task
@@ -304,8 +305,20 @@ def mapped(function):
 
 def test_workers_are_processes_where_python_is_called_for_every_row_and_can_be_sent():
     assert crew_kind(mapped(doubled).bind()) == "processes"
-    assert crew_kind(mapped(lambda record: record).bind()) == "threads"
+    with pytest.warns(UserWarning, match=r"one at a time runs Python(.|\n)*top level of a module"):
+        assert crew_kind(mapped(lambda record: record).bind()) == "threads"
     assert crew_kind(Case(0).flow(0).bind()) == "threads"
+
+
+def test_a_function_of_a_notebook_stays_where_the_notebook_is(monkeypatch):
+    notebook = ModuleType("__main__")
+    exec("def cell(record):\n    return record", vars(notebook))
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    flow = mapped(notebook.cell).bind()
+    with pytest.raises(NotPicklableError, match=r"notebook or shell(.|\n)*cell of the session"):
+        packed(flow)
+    with pytest.warns(UserWarning, match="import it from there"):
+        assert crew_kind(flow) == "threads"
 
 
 # --------------------------------------------------------------------------- threads and processes

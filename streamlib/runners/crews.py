@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Literal
 
 from streamlib.core.contracts import OperatorSpec
-from streamlib.core.errors import DefinitionError
+from streamlib.core.errors import DefinitionError, NotPicklableError
 from streamlib.core.expressions.walk import calls_per_record
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.launch import JobOptions
@@ -34,13 +35,22 @@ def hired(
 
 
 def crew_kind(flow: BoundFlow) -> CrewKind:
-    """Processes where Python is called for every row, as only one thread at a time could, else threads."""
+    """Processes where Python is called for every row, as only one thread at a time could, else threads.
+
+    Warns where processes are wanted, and can't have the flow's functions.
+    """
     specs = [bound.node.spec for bound in flow.nodes if isinstance(bound.node.spec, OperatorSpec)]
     if not any(spec.per_record or calls_per_record(spec) for spec in specs):
         return "threads"
-    from streamlib.runners.processes import can_travel  # noqa: PLC0415 - see `LocalWorld.crew`
+    from streamlib.runners.processes import packed  # noqa: PLC0415 - see `LocalWorld.crew`
 
-    return "processes" if can_travel(flow) else "threads"
+    try:
+        packed(flow)
+    except NotPicklableError as error:
+        text = f"the workers are threads, of which one at a time runs Python, not processes: {error}"
+        warnings.warn(text, stacklevel=2)
+        return "threads"
+    return "processes"
 
 
 def _refuse_while_imported() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
+import os
 import pickle
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.process import BaseProcess
+from types import FunctionType
 from typing import Any
 
 import pyarrow as pa
@@ -40,8 +44,10 @@ def packed(flow: BoundFlow) -> bytes:
 
     Raises `NotPicklableError`, naming the operator, for a function that no other process can import.
     """
+    found = io.BytesIO()
     try:
-        return pickle.dumps(replace(flow, nodes=tuple(_without_ends(bound) for bound in flow.nodes)))
+        _Pickler(found).dump(replace(flow, nodes=tuple(_without_ends(bound) for bound in flow.nodes)))
+        return found.getvalue()
     except StreamlibError:
         raise
     except Exception as error:
@@ -63,13 +69,21 @@ def _without_ends(bound: BoundNode) -> BoundNode:
     return replace(bound, node=Node(spec, (), bound.node.name, bound.node.where, policy))
 
 
-def can_travel(flow: BoundFlow) -> bool:
-    """Whether other processes can have the flow's operators."""
-    try:
-        packed(flow)
-    except NotPicklableError:
-        return False
-    return True
+class _Pickler(pickle.Pickler):
+    """Refuses what only a session has, of which other processes can't load the main module."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if getattr(value, "__module__", None) == "__main__" and isinstance(value, type | FunctionType):
+            main = sys.modules["__main__"]
+            file = getattr(main, "__file__", None)
+            if getattr(main, "__spec__", None) is None and (file is None or not os.path.exists(file)):
+                raise NotPicklableError(
+                    "this flow can't be sent to other processes: it was written in a notebook or shell",
+                    expected="functions and classes at the top level of a module that can be imported",
+                    found=f"{value.__qualname__} of the session",
+                    remedy="move it into a file beside the notebook, and import it from there",
+                )
+        return NotImplemented
 
 
 @dataclass(frozen=True)
