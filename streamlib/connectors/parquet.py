@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -84,6 +85,11 @@ class ParquetSource:
 
     def row_count(self) -> int:
         return sum(_row_count(path) for path in files.find_files(self.paths, SUFFIXES).values())
+
+    def least_time(self, partition: str, event_time: str) -> int | None:
+        """See `KnowsTimes`."""
+        with _opened(files.find_file(self.paths, partition)) as file:
+            return RowGroups(file.metadata, event_time).floor(0)
 
     def open(self, partition: str, position: Json | None, event_time: str | None) -> FileReader:
         row = row_number(position, partition)
@@ -230,6 +236,13 @@ def _reading(path: str, read: Callable[[], _T]) -> _T:
 
 
 def _damaged(path: str, error: Exception) -> SourceError:
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        return SourceError(
+            f"{path!r} can't be opened beside the files that are open",
+            expected="at most as many files as a process may have open, since a stream reads all at once",
+            found=error.strerror,
+            remedy="raise the limit (`ulimit -n`), read fewer files, or run it as a batch: `backfill`",
+        )
     return SourceError(
         f"{path!r} can't be read",
         expected="a complete Parquet file",

@@ -446,6 +446,18 @@ class Counted(Protocol):
 
 
 @runtime_checkable
+class KnowsTimes(Protocol):
+    """Optional ability of a source: how far back a partition goes, without opening it to be read."""
+
+    def least_time(self, partition: str, event_time: str) -> int | None:
+        """The least event time (microseconds), as `Source.open` is told its column; None if unknown.
+
+        A batch run opens partitions when their time has come, so that few of many are open at once.
+        """
+        ...
+
+
+@runtime_checkable
 class Projects(Protocol):
     """Optional ability of a source that spares work where columns are not read."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from streamlib.core.contracts import Chunk, Counted, GivesCodes, Pause
+from streamlib.core.contracts import Chunk, Counted, GivesCodes, KnowsTimes, Pause
 from streamlib.core.errors import DefinitionError, SourceError
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.node import Read
@@ -74,20 +74,39 @@ class Driver:
             self._crew.start()
 
     def open(self) -> None:
-        """Open a reader for every partition that has not ended, where the pipeline's positions say."""
+        """Begin to read every partition that has not ended, where the pipeline's positions say.
+
+        Batch runs do so when the time of a partition comes.
+        """
         if self._mode == "batch":
             self.total_rows = self._count()
+            self._ask_times()
+            return
         for source in self.pipeline.sources.values():
-            # only batch runs take their watermark from what follows
-            column = source.read.event_time_column() if self._mode == "batch" else None
             for partition, intake in source.intakes.items():
-                if intake.ended:
-                    continue
-                with blaming(source.bound.node):
-                    reader = source.read.source.open(partition, intake.start, column)
-                if source.codes and isinstance(reader, GivesCodes):
-                    reader.give_codes()
-                self._feeds.append((source, partition, self._world.feed(source.read.source, reader)))
+                if not intake.ended:
+                    self._open(source, partition)
+
+    def _ask_times(self) -> None:
+        """How far back the partitions go that are not begun."""
+        for source in self.pipeline.sources.values():
+            column, asked = source.read.event_time_column(), source.read.source
+            if column is None or not isinstance(asked, KnowsTimes):
+                continue
+            for partition, intake in source.intakes.items():
+                if intake.start is None and not intake.ended:
+                    with blaming(source.bound.node):
+                        self.pipeline.begins(source.name, partition, asked.least_time(partition, column))
+
+    def _open(self, source: SourceInput, partition: str) -> None:
+        # only batch runs take their watermark from what follows
+        column = source.read.event_time_column() if self._mode == "batch" else None
+        with blaming(source.bound.node):
+            reader = source.read.source.open(partition, source.intakes[partition].start, column)
+        if source.codes and isinstance(reader, GivesCodes):
+            reader.give_codes()
+        self._feeds.append((source, partition, self._world.feed(source.read.source, reader)))
+        source.open(partition)
 
     def _count(self) -> int | None:
         total = 0
@@ -100,6 +119,9 @@ class Driver:
 
     def read(self) -> None:
         """Offer what was read to partitions that have room for it."""
+        if self._mode == "batch":
+            for source, partition in self.pipeline.to_open():
+                self._open(source, partition)
         ended = [feed for feed in self._feeds if self._poll(*feed) is Pause.END]
         for feed in ended:
             self._feeds.remove(feed)
