@@ -78,7 +78,7 @@ def _arrow(rows: Any) -> pa.Table:
     try:
         table = _pandas(rows) if _is_pandas(rows) else pa.table(rows)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise _not_arrow(rows, error) from error
+        raise (_not_arrow(rows, error) if _is_pandas(rows) else _not_rows(rows)) from error
     _check_doubled(table.schema.names)
     return table
 
