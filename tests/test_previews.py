@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -219,3 +220,96 @@ def test_a_flow_collects_n_rows_for_each_sink() -> None:
 def test_a_bounded_collect_of_bounded_sources_is_a_batch_that_stops() -> None:
     stream = timed(memory.source([{"at": second * SECOND, "key": 1} for second in (0, 7_200, 10)]))
     assert hourly(stream).collect(1)["n"].to_pylist() == [2], "nothing is late in a batch"
+
+
+# --------------------------------------------------------------------------- columns that are not known
+
+
+BIDS = [{"item": "pen", "price": i} for i in range(30)]
+
+
+def bids(rows=BIDS) -> sl.Stream:
+    return sl.read(memory.source(rows), name="bids")
+
+
+@dataclass
+class Priced:
+    item: str
+    euros: float | None
+
+
+def test_a_preview_infers_what_a_function_returns_and_prints_the_line_to_paste():
+    def doubled(bid):
+        return {"item": bid["item"], "double": bid["price"] * 2}
+
+    shown = bids().map(doubled).filter(sl.col("double") > 4).preview(2)
+    assert shown.table.to_pylist() == [{"item": "pen", "double": 6}, {"item": "pen", "double": 8}]
+    (line,) = [note for note in shown.notes if "needs" in note]
+    assert line.startswith("map of ")
+    assert "doubled (test_previews.py:" in line
+    assert line.endswith(') needs schema={"item": pa.string(), "double": pa.int64()}')
+    pasted = line.partition("schema=")[2]
+    schema = eval(pasted)
+    assert bids().map(doubled, schema=schema).collect().num_rows == 30
+
+
+def test_the_line_to_paste_holds_nested_columns():
+    def nested(bid):
+        spent = timedelta(seconds=1)
+        return {"all": [{"x": 1.5}], "money": Decimal("1.50"), "at": datetime.now(UTC), "spent": spent}
+
+    (line,) = [note for note in bids().map(nested).preview(1).notes if "needs" in note]
+    schema = pa.schema(eval(line.partition("schema=")[2]))
+    assert schema.field("all").type == pa.list_(pa.struct({"x": pa.float64()}))
+    assert [str(field.type) for field in schema][1:] == [
+        "decimal128(3, 2)",
+        "timestamp[us, tz=UTC]",
+        "duration[us]",
+    ]
+
+
+def test_several_functions_are_inferred_one_after_the_other():
+    stream = (
+        bids()
+        .flat_map(lambda bid: [bid, bid])
+        .map(lambda bid: {"n": bid["price"] + 1})
+        .map(lambda row: {"text": str(row["n"])})
+    )
+    found = stream.preview(3)
+    assert found.table.to_pylist() == [{"text": "1"}, {"text": "1"}, {"text": "2"}]
+    assert len([note for note in found.notes if "needs schema=" in note]) == 3
+
+
+def test_objects_of_a_class_that_is_not_hinted_give_its_columns():
+    found = bids().map(lambda bid: Priced(bid["item"], None)).preview(1)
+    assert found.table.to_pylist() == [{"item": "pen", "euros": None}]
+    assert any("needs the hint Priced in the result of" in note for note in found.notes)
+
+
+def test_a_column_that_is_null_in_the_first_results_is_looked_for_further_on():
+    found = bids().map(lambda bid: {"dear": True if bid["price"] > 20 else None}).preview(1)
+    assert found.table.schema.field("dear").type == pa.bool_()
+
+
+def test_columns_that_results_do_not_tell_are_refused_where_the_function_stands():
+    with pytest.raises(DefinitionError, match="can't be told from nulls") as caught:
+        bids().map(lambda bid: {"n": None}).preview()
+    assert "in operator 'map' (test_previews.py:" in str(caught.value)
+    with pytest.raises(DefinitionError, match="from no rows"):
+        bids().filter(sl.col("price") > 99).map(lambda bid: {"n": 1}).preview()
+    with pytest.raises(DefinitionError, match="not rows"):
+        bids().map(lambda bid: 3).preview()
+
+
+def test_a_function_that_fails_while_its_columns_are_inferred_says_so():
+    with pytest.raises(ZeroDivisionError) as caught:
+        bids().map(lambda bid: {"n": 1 // bid["price"]}).preview()
+    assert any("were inferred, from {'item': 'pen', 'price': 0}" in note for note in caught.value.__notes__)
+    found = bids().map(lambda bid: {"n": 60 // bid["price"]}, on_error="skip").preview(2)
+    assert found.table["n"].to_pylist() == [60, 30]
+
+
+def test_a_run_demands_the_columns():
+    flow = sl.Flow("flow", bids().map(lambda bid: {"n": 1}).write(memory.sink(), name="out"))
+    with pytest.raises(DefinitionError, match=r"infers it and prints the line to paste"):
+        flow.bind()

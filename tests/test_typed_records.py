@@ -490,8 +490,6 @@ def recursive(bid: Bid) -> Holds:
 @pytest.mark.parametrize(
     ("function", "text"),
     [
-        (no_hints, "schema="),
-        (dict_result, "schema="),
         (hidden_result, "OnlyForCheckers"),
         (tuple_argument, "Pair"),
         (number, r"sl\.udf"),
@@ -505,6 +503,14 @@ def test_hints_that_leave_the_columns_open_are_refused_where_map_is_called(funct
     with pytest.raises(DefinitionError, match=text) as caught:
         of(BIDS).map(function)
     assert "in operator 'map' (test_typed_records.py:" in str(caught.value)
+
+
+@pytest.mark.parametrize("function", [no_hints, dict_result])
+def test_a_function_that_leaves_its_columns_open_is_refused_when_the_flow_is_bound(function):
+    with pytest.raises(DefinitionError, match="schema=") as caught:
+        of(BIDS).map(function).collect()
+    assert "in operator 'map' (test_typed_records.py:" in str(caught.value)
+    assert ".preview()" in str(caught.value)
 
 
 def hidden_dict(bid: Mapping[str, Any]) -> Mapping[str, Any]:

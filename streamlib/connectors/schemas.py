@@ -108,6 +108,15 @@ def _code(dtype: pa.DataType) -> str:
         return f"pa.timestamp({_quoted(dtype.unit)}{zone})"
     if pa.types.is_time32(dtype) or pa.types.is_time64(dtype):
         return f"pa.time{dtype.bit_width}({_quoted(dtype.unit)})"
+    if pa.types.is_duration(dtype):
+        return f"pa.duration({_quoted(dtype.unit)})"
+    if pa.types.is_decimal(dtype):
+        return f"pa.{str(dtype).partition('(')[0]}({dtype.precision}, {dtype.scale})"
+    if pa.types.is_list(dtype):
+        return f"pa.list_({_code(dtype.value_type)})"
+    if pa.types.is_struct(dtype):
+        fields = ", ".join(f"{_quoted(field.name)}: {_code(field.type)}" for field in dtype)
+        return f"pa.struct({{{fields}}})"
     return _CODE.get(str(dtype), f"pa.{dtype}()")
 
 

@@ -26,6 +26,7 @@ from streamlib.operators.record_functions import (
     result_columns,
 )
 from streamlib.operators.unfolding import MOST_ROWS, unfolded, unfolded_type
+from streamlib.operators.unhinted import Unhinted
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,21 @@ class FlatMap(RecordFunction):
         return _FlatMap(self, reader(self.takes, inputs[0].schema))
 
 
-def flat_map_spec(function: Callable[[Any], Iterable[Any]], schema: pa.Schema | None) -> FlatMap:
+@dataclass(frozen=True, eq=False)
+class UnhintedFlatMap(Unhinted):
+    """`flat_map` over a function that does not say which columns it returns."""
+
+    kind: ClassVar[str] = "flat_map"
+    made: ClassVar[type[RecordFunction]] = FlatMap
+
+    def results(self, record: Any) -> Iterable[Any]:
+        """What the function makes of a record."""
+        return _iterable(self.function, self.function(record), record)
+
+
+def flat_map_spec(
+    function: Callable[[Any], Iterable[Any]], schema: pa.Schema | None
+) -> FlatMap | UnhintedFlatMap:
     """The description of `flat_map` over `function`. Raises as `operators.flat_map` does."""
     parameters, result = function_hints(function)
     name = function_id(function)
@@ -52,7 +67,9 @@ def flat_map_spec(function: Callable[[Any], Iterable[Any]], schema: pa.Schema | 
         item = _item(result, name)
         known = schema is not None and not is_record_class(item)
         gives = None if known else record_type(item, f"an item of the result of {name}")
-        return FlatMap(function, result_columns(name, item, gives, schema), takes, gives)
+        if schema is None and gives is None:
+            return UnhintedFlatMap(function, item, takes)
+        return FlatMap(function, result_columns(name, gives, schema), takes, gives)
     except DefinitionError as error:
         raise error.at("flat_map", caller()) from error.__cause__
 
@@ -72,6 +89,18 @@ def _item(hint: Any, name: str) -> Any:
         found=getattr(hint, "__qualname__", None) or str(hint),
         remedy="return or yield any number of records; for one each use `map`",
     )
+
+
+def _iterable(function: Callable[..., Any], found: Any, record: Any) -> Iterable[Any]:
+    """What a function returned, if it is an iterable of records."""
+    if isinstance(found, Mapping | str | bytes) or not isinstance(found, Iterable):
+        raise UserFunctionError(
+            f"{function_id(function)} did not return an iterable of records",
+            expected="an iterable: a list, maybe empty, or a generator",
+            found=f"{shown(found)} of type {type(found).__name__} for {shown(record)}",
+            remedy="return `[record]` for one record, `[]` for none, or `yield` them",
+        )
+    return found
 
 
 class _FlatMap(Operator):
@@ -109,14 +138,7 @@ class _FlatMap(Operator):
             raise
         except Exception as error:
             raise self._noted(error, record) from None
-        if isinstance(found, Mapping | str | bytes) or not isinstance(found, Iterable):
-            raise UserFunctionError(
-                f"{function_id(self._function)} did not return an iterable of records",
-                expected="an iterable: a list, maybe empty, or a generator",
-                found=f"{shown(found)} of type {type(found).__name__} for {shown(record)}",
-                remedy="return `[record]` for one record, `[]` for none, or `yield` them",
-            )
-        return iter(found)
+        return iter(_iterable(self._function, found, record))
 
     def _some(self, found: Iterator[Any], count: int, record: Any) -> list[Any]:
         try:

@@ -28,6 +28,7 @@ from streamlib.operators.record_functions import (
     record_type,
     result_columns,
 )
+from streamlib.operators.unhinted import Unhinted
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,15 @@ class Map(RecordFunction):
         return _Map(self, reader(self.takes, inputs[0].schema), left_alone(out))
 
 
-def map_spec(function: Callable[[Any], Any], schema: pa.Schema | None) -> Map:
+@dataclass(frozen=True, eq=False)
+class UnhintedMap(Unhinted):
+    """`map` over a function that does not say which columns it returns."""
+
+    kind: ClassVar[str] = "map"
+    made: ClassVar[type[RecordFunction]] = Map
+
+
+def map_spec(function: Callable[[Any], Any], schema: pa.Schema | None) -> Map | UnhintedMap:
     """The description of `map` over `function`, whose hints are looked at. Raises as `operators.map` does."""
     parameters, result = function_hints(function)
     name = function_id(function)
@@ -49,7 +58,9 @@ def map_spec(function: Callable[[Any], Any], schema: pa.Schema | None) -> Map:
         takes = record_type(parameters[0] if parameters else MISSING, f"the argument of {name}")
         known = schema is not None and not is_record_class(result)
         gives = None if known else record_type(result, f"the result of {name}")
-        return Map(function, result_columns(name, result, gives, schema), takes, gives)
+        if schema is None and gives is None:
+            return UnhintedMap(function, result, takes)
+        return Map(function, result_columns(name, gives, schema), takes, gives)
     except DefinitionError as error:
         raise error.at("map", caller()) from error.__cause__
 

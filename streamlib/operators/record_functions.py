@@ -92,18 +92,19 @@ def record_type(annotation: Any, place: str) -> type | None:
     )
 
 
-def result_columns(name: str, hint: Any, gives: type | None, schema: pa.Schema | None) -> pa.Schema:
+def unknown_columns(function: Callable[..., Any], hint: Any) -> DefinitionError:
+    """The error for a function that does not say which columns it returns."""
+    return DefinitionError(
+        f"it is not known which columns {function_id(function)} returns",
+        expected="a result hinted as a dataclass, TypedDict or msgspec.Struct, or `schema=`",
+        found="no hint" if hint is MISSING else f"a result hinted as {getattr(hint, '__qualname__', hint)}",
+        remedy="write `-> Priced` with `class Priced(TypedDict): price: float`, "
+        'or schema={"price": pa.float64()}; `.preview()` infers it and prints the line to paste',
+    )
+
+
+def result_columns(name: str, gives: type | None, schema: pa.Schema | None) -> pa.Schema:
     """The columns of the results of the function called `name`, by its hint or as `schema=` says them."""
-    if schema is None and gives is None:
-        raise DefinitionError(
-            f"it is not known which columns {name} returns",
-            expected="a result hinted as a dataclass, TypedDict or msgspec.Struct, or `schema=`",
-            found="no hint"
-            if hint is MISSING
-            else f"a result hinted as {getattr(hint, '__qualname__', hint)}",
-            remedy="write `-> Priced` with `class Priced(TypedDict): price: float`, "
-            'or schema={"price": pa.float64()}',
-        )
     if gives is None or schema is None:
         return schema if gives is None else record_class(gives).schema()
     record = record_class(gives)

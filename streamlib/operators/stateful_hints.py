@@ -52,7 +52,7 @@ def fold_spec(
         data = _encoded(kind, initial, name)
         bare = _without_none(kind)
         if is_record_class(bare):
-            columns = result_columns(name, bare, bare, schema)
+            columns = result_columns(name, bare, schema)
             return Fold(function, columns, takes, bare, kind, data, ttl)
         if schema is not None:
             return Fold(function, schema, takes, None, kind, data, ttl)
@@ -109,7 +109,7 @@ def _pair_columns(name: str, item: Any, gives: type | None, schema: pa.Schema | 
             remedy="write `-> tuple[float, Priced]` with `class Priced(TypedDict): price: float`, "
             'or schema={"price": pa.float64()}',
         )
-    return result_columns(name, item, gives, schema)
+    return result_columns(name, gives, schema)
 
 
 def _state_type(name: str, state: Any, hint: Any, initial: Any) -> Any:

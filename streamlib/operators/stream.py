@@ -200,7 +200,9 @@ class Stream(Handle):
 
         Stops when there are `n` rows, or at `until` (see `collect`), or after a million rows were
         read. What windows that are still open then hold is shown as well, and said. Works for the
-        late rows of a window too.
+        late rows of a window too. Columns of a `map` or `flat_map` that says none, and of iterators, are
+        inferred from the first results, which calls the function once more for those; the line to
+        paste is printed.
 
         >>> import streamlib as sl
         >>> from streamlib.connectors import memory

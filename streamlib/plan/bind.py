@@ -9,7 +9,7 @@ from streamlib.core.contracts import OperatorSpec, Sink, StreamType
 from streamlib.core.errors import DefinitionError, StreamlibError, shown
 from streamlib.plan.changes import check_changes
 from streamlib.plan.dead_letters import LETTERS_TYPE, check_policy, dead_letter_ends, with_sink
-from streamlib.plan.node import Node, Port, Read, Write
+from streamlib.plan.node import Node, Port, Read, Spec, Write
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def _check_names(nodes: list[Node]) -> None:
 
 
 def rewritten(
-    sinks: Iterable[Node], specs: dict[int, Read | Write], letters: dict[str, Sink] | None = None
+    sinks: Iterable[Node], specs: Mapping[int, Spec], letters: dict[str, Sink] | None = None
 ) -> list[Node]:
     """Copies of the graph above `sinks` in which the nodes with these object ids have other specs.
 

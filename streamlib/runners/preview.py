@@ -5,20 +5,23 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 
 from streamlib.connectors.tables import cell_texts, format_table, is_number
 from streamlib.core.contracts import Infers, Source, SourceReader
+from streamlib.operators.unhinted import Unhinted
 from streamlib.plan.bind import ordered, rewritten
 from streamlib.plan.launch import Until
-from streamlib.plan.node import Port, Read, Write
+from streamlib.plan.node import Port, Read, Spec
 from streamlib.plan.stream import Handle
 from streamlib.runners.blame import blaming
 from streamlib.runners.collecting import COLLECTED, Run, Stop, only, table
 from streamlib.runners.driver import BatchSize
 from streamlib.runners.feeds import Feed, InlineFeed
 from streamlib.runners.progress import failures_text
+from streamlib.runners.sampled import typed_by_sample
 from streamlib.runners.world import LocalWorld
 
 READ_AT_MOST = 1_000_000  # rows: a second or so of Arrow kernels, should no row come out of them
@@ -75,7 +78,7 @@ class SampleWorld(LocalWorld):
 def preview(stream: Handle, n: int, until: Until) -> TablePreview:
     """The first `n` rows that come out of a stream, whose sources are read as far as needed."""
     world = SampleWorld()
-    stream, lines = _inferred(stream)
+    stream, lines = _inferred(stream, until)
     flow = only(stream)
     stop = Stop(n, until, world.clock, READ_AT_MOST)
     run = Run(flow, "streaming", world, stop, BatchSize(FIRST_STEP, smallest=1))
@@ -84,19 +87,34 @@ def preview(stream: Handle, n: int, until: Until) -> TablePreview:
     return TablePreview(rows.slice(0, n), (*_notes(run, rows.num_rows, n), *lines))
 
 
-def _inferred(stream: Handle) -> tuple[Handle, list[str]]:
-    """The stream with columns for sources that lack them, and what to paste to have them always."""
-    specs: dict[int, Read | Write] = {}
-    lines = []
-    for node in ordered([stream.port.node]):
+def _inferred(stream: Handle, until: Until) -> tuple[Handle, list[str]]:
+    """The stream with columns for sources and functions that lack them, and the lines to paste for them."""
+    end, lines = stream.port.node, []
+    specs: dict[int, Spec] = {}
+    for node in ordered([end]):
         if isinstance(node.spec, Read) and isinstance(node.spec.source, Infers):
             with blaming(node):
                 source, line = node.spec.source.inferred()
             if line is not None:
                 specs[id(node)] = replace(node.spec, source=source)
                 lines.append(f"source {node.name!r} needs {line}")
-    (end,) = rewritten([stream.port.node], specs)
+    (end,) = rewritten([end], specs)
+    while (unhinted := next((n for n in ordered([end]) if isinstance(n.spec, Unhinted)), None)) is not None:
+        sample = partial(_sampled, Handle(unhinted.inputs[0]), until)
+        with blaming(unhinted):
+            spec, line = typed_by_sample(unhinted, sample)
+        lines.append(line)
+        (end,) = rewritten([end], {id(unhinted): spec})
     return type(stream)(Port(end, stream.port.output)), lines
+
+
+def _sampled(stream: Handle, until: Until, n: int) -> pa.Table:
+    """The first rows of a stream."""
+    world, flow = SampleWorld(), only(stream)
+    stop = Stop(n, until, world.clock, READ_AT_MOST)
+    run = Run(flow, "streaming", world, stop, BatchSize(FIRST_STEP, smallest=1))
+    run.go(close_windows=True)
+    return table(flow, COLLECTED, run.found[COLLECTED]).slice(0, n)
 
 
 def _notes(run: Run, found: int, n: int) -> Iterator[str]:

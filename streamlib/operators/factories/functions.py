@@ -22,7 +22,8 @@ def map(
     TypedDict or msgspec.Struct, it gets objects of that class (other columns are not looked at, and
     a field with a default may lack its column), else a dict of all columns. A result of such a class
     gives the output's columns and types; a function that returns a dict says them with `schema=`,
-    which also overrides those of the hints. Timestamps with a time zone are datetimes in UTC.
+    which also overrides those of the hints. `preview` alone infers them, from the first results, and
+    prints the line to paste. Timestamps with a time zone are datetimes in UTC.
 
     | hint | column |
     |---|---|
@@ -36,11 +37,11 @@ def map(
     `"fail"` (the default), `"skip"`, `sl.retry(...)` or `sl.dead_letter(sink)`.
 
     Raises:
-        DefinitionError: hints that can't be resolved, or that leave the output's columns open.
+        DefinitionError: hints that can't be resolved.
 
-    When the flow is bound, raises `UnknownColumnError` for a field without column or default and
-    `TypeMismatchError` for a column of another type. What the function raises comes through, with a
-    note on function, row and record.
+    When the flow is bound, raises `DefinitionError` where the output's columns are not known,
+    `UnknownColumnError` for a field without column or default, and `TypeMismatchError` for a column of
+    another type. What the function raises comes through, with a note on function, row and record.
 
     >>> from dataclasses import dataclass
     >>> import streamlib as sl
