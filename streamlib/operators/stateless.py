@@ -267,6 +267,29 @@ class KeyBy(OperatorSpec):
         return ", ".join(self.columns)
 
 
+@dataclass(frozen=True, eq=False)
+class Unkey(OperatorSpec):
+    """The stream without its keys: what follows works over all rows."""
+
+    kind: ClassVar[str] = "unkey"
+    takes_codes: ClassVar[bool] = True
+
+    def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
+        return (replace(inputs[0], keys=()),)
+
+    def passes(self) -> Expr | None:
+        """See `Passes`."""
+        return lit(True)
+
+    def build(self, inputs: Sequence[StreamType]) -> Operator:
+        return Passing()
+
+    def reads(
+        self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
+    ) -> frozenset[str] | None:
+        return wanted[0]
+
+
 class Passing(Operator):
     """Every row on, as it came."""
 

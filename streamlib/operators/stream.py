@@ -147,6 +147,14 @@ class Stream(Handle):
         """See `operators.key_by`."""
         return op.key_by(*columns)(self)
 
+    def unkey(self) -> Self:
+        """See `operators.unkey`."""
+        return op.unkey()(self)
+
+    def in_event_time_order(self, *by: str, name: str | None = None) -> Self:
+        """See `operators.in_event_time_order`."""
+        return op.in_event_time_order(*by, name=name)(self)
+
     def to_changelog(self, encoding: Literal["retract", "upsert"] = "retract", column: str = "op") -> Self:
         """See `operators.to_changelog`."""
         return op.to_changelog(encoding, column)(self)

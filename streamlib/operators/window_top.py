@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from streamlib.core.batch import Batch, concat_batches
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
-from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError
+from streamlib.core.errors import DefinitionError, UnknownColumnError
 from streamlib.core.segment import Segment
 from streamlib.operators.group_tables import WINDOW_BOUNDS
+from streamlib.operators.sortable import check_order
 
 _START, _END = (field.name for field in WINDOW_BOUNDS)
 _TIME = "__event_time"
@@ -51,7 +52,7 @@ class Top(OperatorSpec):
         for name in (self.by, *stream.keys):
             if stream.schema.get_field_index(name) < 0:
                 raise UnknownColumnError.of(name, stream.schema.names)
-        _check_order(self.by, stream.schema.field(self.by).type)
+        check_order(self.by, stream.schema.field(self.by).type)
         return (stream,)
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
@@ -62,18 +63,6 @@ class Top(OperatorSpec):
 
     def state_version(self) -> Json:
         return [self.n, self.by]
-
-
-def _check_order(name: str, dtype: pa.DataType) -> None:
-    try:
-        pc.sort_indices(pa.table({name: pa.array([], dtype)}), sort_keys=[(name, "descending")])
-    except pa.ArrowException:
-        raise TypeMismatchError(
-            f"{name!r} has no order, so that none of its values is largest",
-            expected="numbers, times, texts or bools",
-            found=str(dtype),
-            remedy="name another column",
-        ) from None
 
 
 class _Top(Operator):

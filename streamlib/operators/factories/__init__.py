@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from streamlib.core.on_demand import on_demand
 from streamlib.operators.factories.columns import drop, filter, rename, select, split, with_columns
 from streamlib.operators.factories.common import SchemaSpec, Transform
-from streamlib.operators.factories.streams import key_by, to_changelog, union
+from streamlib.operators.factories.streams import in_event_time_order, key_by, to_changelog, union, unkey
 from streamlib.operators.factories.windowing import WindowedStream, aggregate, top, window
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ __all__ = [
     "filter",
     "flat_map",
     "fold",
+    "in_event_time_order",
     "key_by",
     "map",
     "map_batches",
@@ -53,6 +54,7 @@ __all__ = [
     "to_changelog",
     "top",
     "union",
+    "unkey",
     "window",
     "with_columns",
 ]

@@ -7,9 +7,10 @@ from typing import Literal
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
 from streamlib.core.where import caller
 from streamlib.operators.changelogs import ToChangelog
-from streamlib.operators.factories.common import Transform, then
-from streamlib.operators.stateless import KeyBy, Union
-from streamlib.plan.stream import Handle
+from streamlib.operators.factories.common import Transform, column_names, then
+from streamlib.operators.ordering import InEventTimeOrder
+from streamlib.operators.stateless import KeyBy, Union, Unkey
+from streamlib.plan.stream import Handle, checked_name
 
 
 def key_by(*columns: str) -> Transform:
@@ -22,6 +23,51 @@ def key_by(*columns: str) -> Transform:
             remedy="compute an expression with `with_columns` first, then name it",
         ).at("key_by", caller())
     return then(KeyBy(columns))
+
+
+def unkey() -> Transform:
+    """The stream without its keys, so that what follows works over all rows; columns stay as they are.
+
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> rows = [{"item": "pen", "price": 3}, {"item": "cup", "price": 9}, {"item": "pen", "price": 5}]
+    >>> sales = sl.read(memory.source(rows), name="sales").key_by("item")
+    >>> per_item = sales.aggregate(sold=sl.sum("price"))
+    >>> per_item.unkey().aggregate(items=sl.count(), most=sl.max("sold")).collect().to_pylist()
+    [{'items': 2, 'most': 9}]
+    """
+    return then(Unkey())
+
+
+def in_event_time_order(*by: str, name: str | None = None) -> Transform:
+    """The rows in the order of their event times: each waits until the watermark has passed it.
+
+    Operators whose result depends on the order of arrival (`stateful_map`, `fold`, `reduce`, `distinct`,
+    `throttle`) give the same behind it, however rows arrive within the bound of disorder. All rows pass
+    one worker. State holds the rows that wait: those of the bound of disorder, and in a batch those
+    after the least event time that is still to come.
+
+    Rows behind the watermark when they arrive can't be put in order: they go to `.output("late")`, and are
+    counted as late rows.
+
+    Args:
+        by: columns that order the rows of one instant. Without, and where these are equal as well, the
+            order of arrival stays, which within a partition is its own order.
+        name: names the state in checkpoints.
+
+    Raises:
+        UnknownColumnError, TypeMismatchError: when the flow is bound, for `by`, or for a changelog.
+        EventTimeError: when the flow is bound, for a stream without event time.
+
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> rows = [{"at": 3, "n": 1}, {"at": 1, "n": 2}, {"at": 2, "n": 3}]
+    >>> stream = sl.read(memory.source(rows), name="rows", event_time="at", watermark=sl.bounded_disorder(2))
+    >>> stream.in_event_time_order().collect()["n"].to_pylist()
+    [2, 3, 1]
+    """
+    columns = column_names("in_event_time_order", by) if by else ()
+    return then(InEventTimeOrder(columns), name=None if name is None else checked_name(name, "operator"))
 
 
 def to_changelog(encoding: Literal["retract", "upsert"] = "retract", column: str = "op") -> Transform:
