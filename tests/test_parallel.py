@@ -140,10 +140,12 @@ class Note(OperatorSpec):
         return self.operator(self.instances)
 
 
+@dataclass(frozen=True, eq=False)
 class SingleNote(Note):
     stateful: ClassVar[bool] = True
 
 
+@dataclass(frozen=True, eq=False)
 class KeyedNote(SingleNote):
     keyed: ClassVar[bool] = True
 
@@ -267,16 +269,36 @@ def test_rows_gather_no_longer_than_their_number_allows(monkeypatch):
     assert crew.waves == before + 5
 
 
-def test_rows_gather_no_longer_than_a_moment():
+def test_rows_gather_no_longer_than_a_moment_while_others_come():
+    engine, crew = windowed("1h")
+    enter(engine, [0])
+    engine.tick(5.0)
+    before = crew.waves
+    for i in range(1, 10):
+        enter(engine, [i])
+        engine.tick(5.0 + i / 100)
+    assert crew.waves == before
+    enter(engine, [10])
+    engine.tick(5.2)
+    assert crew.waves == before + 1
+    assert engine.source_watermark("rows") == 10
+
+
+def test_rows_do_not_wait_for_others_where_none_come():
     engine, crew = windowed("1h")
     enter(engine, [0])
     before = crew.waves
     enter(engine, [1])
-    engine.tick(5.0)
+    engine.tick(5.0)  # they may be the first of many
     assert crew.waves == before
-    engine.tick(5.2)
+    engine.tick(5.0)
     assert crew.waves == before + 1
-    assert engine.source_watermark("rows") == 1
+    enter(engine, [2])
+    engine.tick(5.001)
+    engine.tick(5.002)  # so soon again it would take the time from others
+    assert crew.waves == before + 1
+    engine.tick(5.02)
+    assert crew.waves == before + 2
 
 
 # --------------------------------------------------------------------------- what a user chooses

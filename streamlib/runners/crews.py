@@ -65,13 +65,13 @@ def _refuse_while_imported() -> None:
 
 
 class ThreadCrew(InlineCrew):
-    """Workers that run at the same time, in threads of this process."""
+    """Workers that run at the same time, in threads of this process; `wake` is called with every reply."""
 
     piece = 65_536  # rows: the largest batch of a stream stays whole, as kernels have costs a batch
 
-    def __init__(self, flow: BoundFlow, size: int) -> None:
+    def __init__(self, flow: BoundFlow, size: int, wake: Callable[[], None] = lambda: None) -> None:
         super().__init__(flow, size, ClockPatience(RealClock()))  # whose waits nobody ends early
-        self._hands = Hands(size)
+        self._hands = Hands(size, wake)
 
     def send(self, worker: int, task: Task) -> Future[Reply]:
         """Do the task in the worker's thread."""

@@ -67,15 +67,20 @@ class DaemonPool:
 
 
 class Hands:
-    """A thread for each of several workers, in which the calls for that worker are made in order."""
+    """A thread for each of several workers, in which the calls for that worker are made in order.
 
-    def __init__(self, workers: int) -> None:
+    `wake` is called after each of them, from its thread.
+    """
+
+    def __init__(self, workers: int, wake: Callable[[], None] = lambda: None) -> None:
         self._pools = [DaemonPool(1, f"worker-{number}") for number in range(workers)]
+        self._wake = wake
         self._open: list[Future[Any]] = []
 
     def submit(self, worker: int, call: Callable[[], T]) -> Future[T]:
         """Queue a call for a worker."""
         future = self._pools[worker].submit(call)
+        future.add_done_callback(lambda _: self._wake())
         self._open = [other for other in self._open if not other.done()]
         self._open.append(future)
         return future

@@ -9,7 +9,7 @@ import pickle
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -148,16 +148,19 @@ class _Employed:
 
 
 class ProcessCrew:
-    """Workers in processes that begin with `start`, and end with this one, however it ends."""
+    """Workers in processes that begin with `start`, and end with this one, however it ends.
+
+    `wake` is called with every reply.
+    """
 
     piece = 1_024  # rows: in a Python function a millisecond, several times what sending them costs
 
-    def __init__(self, flow: BoundFlow, size: int) -> None:
+    def __init__(self, flow: BoundFlow, size: int, wake: Callable[[], None] = lambda: None) -> None:
         self.size = size
         self._flow = packed(flow)
         self._employed: list[_Employed] = []
         self._segments: list[SegmentsThere] = []
-        self._hands = Hands(size)
+        self._hands = Hands(size, wake)
         self._begun: list[Future[Any]] = []
 
     def start(self) -> None:

@@ -86,11 +86,11 @@ class LocalWorld:
     def crew(self, flow: BoundFlow, size: int, kind: CrewKind) -> Crew:
         """Threads or processes."""
         if kind == "threads":
-            return ThreadCrew(flow, size)
+            return ThreadCrew(flow, size, self._clock.wake)
         # 20 ms that a run without worker processes does not pay
         from streamlib.runners.processes import ProcessCrew  # noqa: PLC0415
 
-        return ProcessCrew(flow, size)
+        return ProcessCrew(flow, size, self._clock.wake)
 
     def close(self) -> None:
         """End the reader threads."""

@@ -8,6 +8,7 @@ and replies are taken in the order of tasks, so that the same calls give the sam
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -24,7 +25,8 @@ from streamlib.runtime.worker import Parcel, Reply, Task
 
 GATHERED_ROWS = 1_048_576  # rows until a wave: with some columns of 8 bytes about 50 MB on the workers
 GATHERED_BATCHES = 64  # of few rows each: partials of a batch have a cost of their own, however few rows
-GATHERED_SECONDS = 0.1  # how long an update, or rows for a process function, may wait for others
+GATHERED_SECONDS = 0.1  # how long an update, or rows for a process function, may wait for others that come
+ALONE_SECONDS = 0.01  # between waves because none come: a wave takes below 1 ms, so below a tenth of the time
 AHEAD = 2  # tasks a worker may have: one to do, one to go on with when that is done
 
 
@@ -50,6 +52,8 @@ class ParallelEngine(Engine):
         self._next = dict.fromkeys(self._sources, MIN_TIME)
         self._rows = self._batches = 0
         self._since: float | None = None
+        self._company = False
+        self._ticked = -math.inf  # when `tick` began a wave
         self._late = [0] * crew.size
         self._turn = 0
 
@@ -60,6 +64,7 @@ class ParallelEngine(Engine):
         self._send_rows()  # what came before: a worker's task holds rows of one batch, or order would be lost
         self._rows += batch.num_rows
         self._batches += 1
+        self._company = True
         for worker, piece in self._deal(batch):
             self._dealt.setdefault(worker, []).append((source, piece))
 
@@ -87,13 +92,22 @@ class ParallelEngine(Engine):
         return self._held.get(source, super().source_watermark(source))
 
     def tick(self, now: float) -> None:
-        """Rows that gathered for a while reach their operators, whether or not others come."""
+        """Rows that gathered reach their operators when none came since the last tick, or after a while."""
+        alone, self._company = not self._company, False
         if not self._rows and not self._held:
             self._since = None
-        elif self._since is None:
+            return
+        if self._since is None:
             self._since = now
-        elif now - self._since >= GATHERED_SECONDS:
+        at_once = alone and self._idle and now - self._ticked >= ALONE_SECONDS
+        if at_once or now - self._since >= GATHERED_SECONDS:
+            self._ticked = now
             self._wave()
+
+    @property
+    def _idle(self) -> bool:
+        """Whether the workers have nothing to do: a wave would make nobody wait."""
+        return all(future.done() for _, future in self._tasks)
 
     def settle(self) -> None:
         """All rows and watermarks reach the operators, and what comes of them the sinks."""
