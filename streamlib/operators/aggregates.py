@@ -23,7 +23,7 @@ from streamlib.core.expressions import Expr, bind, columns
 from streamlib.operators.arguments import Values, argument, nullable, restored, scattered, storage, values_of
 from streamlib.operators.bound_aggregate import Aggregate, BoundAggregate, StateField, Vector
 from streamlib.operators.filtered import filtered
-from streamlib.operators.grouping import Codes, decoded_type, take_rows
+from streamlib.operators.grouping import Codes, Groups, decoded_type, take_rows
 from streamlib.operators.kept_values import Finish, Keeping, kept_values
 from streamlib.operators.lists import Lists
 
@@ -69,6 +69,17 @@ class StateColumn(StateField):
                 cells[0] = ufunc.reduce(values)
             else:
                 ufunc.at(cells, codes, values)
+        return cells
+
+    def gathered(self, groups: Groups, values: Column) -> Column:
+        """Merge the values of rows into their groups."""
+        if groups.others is None or not self.vector:
+            return self.scatter(groups.codes, groups.count, values)
+        rows, codes = groups.others
+        values = np.asarray(values).astype(numpy_type(self.dtype), copy=False)
+        cells = values.take(groups.first)
+        with np.errstate(all="ignore"):  # as in `scatter`
+            self.ufunc().at(cells, codes, values.take(rows))
         return cells
 
     def _scatter_arrow(self, codes: Codes, count: int, values: Column) -> pa.Array:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamlib.core.batch import Column, as_arrow, as_numpy
+from streamlib.operators.sorted_groups import Indices, first_and_others
 
 Codes = npt.NDArray[np.int64]
 
@@ -20,13 +21,31 @@ DIRECT_FACTOR = 4  # cells a row that direct addressing may spend; more and zero
 _MAX_PRODUCT = 2**62
 
 
-@dataclass(frozen=True)
 class Groups:
-    """Rows sorted into groups: the group of each row, how many there are, and a row of each."""
+    """Rows sorted into groups: how many there are, the first row of each, and the group of each row.
 
-    codes: Codes
-    count: int
-    first: npt.NDArray[np.intp]
+    Where they are known anyway, `others` are the rows that are not the first of their group, and their
+    groups: where most groups are single rows that is much less to look at.
+    """
+
+    def __init__(
+        self, first: Indices, codes: Codes | None = None, others: tuple[Indices, Codes] | None = None
+    ) -> None:
+        self.first = first
+        self.count = len(first)
+        self.others = others
+        self._codes = codes
+
+    @property
+    def codes(self) -> Codes:
+        """The group of each row."""
+        if self._codes is None:
+            assert self.others is not None
+            rows, codes = self.others
+            self._codes = np.empty(self.count + len(rows), np.int64)
+            self._codes[self.first] = np.arange(self.count)
+            self._codes[rows] = codes
+        return self._codes
 
 
 def direct_limit(rows: int) -> int:
@@ -86,6 +105,10 @@ def group_rows(columns: Sequence[Column], rows: int) -> Groups:
 
     Groups are numbered in no particular order.
     """
+    numbers = _far_apart(columns)
+    found = None if numbers is None else first_and_others(numbers)
+    if found is not None:
+        return Groups(found[0], others=found[1:])
     codes, count = np.zeros(rows, np.int64), 1
     for column in columns:
         more, cardinality = _encode(column)
@@ -96,7 +119,22 @@ def group_rows(columns: Sequence[Column], rows: int) -> Groups:
     codes, count = _compress(codes, count)
     first = np.empty(count, np.intp)
     first[codes[::-1]] = np.arange(rows - 1, -1, -1)  # of equal codes the last write, the first row, stays
-    return Groups(codes, count, first)
+    return Groups(first, codes)
+
+
+def _far_apart(columns: Sequence[Column]) -> list[npt.NDArray[Any]] | None:
+    """The columns that tell rows apart, if all are whole numbers and some too far apart for cells."""
+    found: list[npt.NDArray[Any]] = []
+    wide = False
+    for column in reversed(columns):  # keys come last, and decide most of the time
+        values = as_numpy(column)
+        if values is None or values.dtype.kind not in "iu":
+            return None
+        reach = int(values.max()) - int(values.min())
+        wide = wide or reach >= direct_limit(len(values))
+        if reach:
+            found.append(values)
+    return found if wide else None
 
 
 def _encode(column: Column) -> tuple[Codes, int]:

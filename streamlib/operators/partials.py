@@ -330,9 +330,7 @@ class PartialAggregator:
         for i, column in enumerate(self._columnwise):
             same = same_as(self._columnwise, i, [block.states], times=len(block))
             known = same < i
-            states.append(
-                states[same] if known else column.scatter(groups.codes, groups.count, block.states[i])
-            )
+            states.append(states[same] if known else column.gathered(groups, block.states[i]))
         return states
 
     def merge_into(self, known: Block, more: Block) -> Block:
