@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from streamlib.connectors import memory
 from streamlib.core.errors import DefinitionError, StateIncompatibleError, UserFunctionError
 from streamlib.operators import AggregateFunction, Argument
 from streamlib.testing import assert_parity, assert_survives
+from streamlib.testing.failures import CheckError
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,3 +288,130 @@ def test_a_class_without_all_methods_cannot_be_made():
 
     with pytest.raises(TypeError, match="abstract method"):
         Half("value")
+
+
+# --------------------------------------------------------------------------- laws
+
+
+@dataclass(frozen=True, eq=False)
+class Total(AggregateFunction):
+    """A sum."""
+
+    value: Argument
+
+    def state_types(self, value):
+        return {"total": pa.float64()}
+
+    def result_type(self, value):
+        return pa.float64()
+
+    def create(self, groups):
+        return {"total": np.zeros(groups)}
+
+    def add(self, state, codes, value):
+        np.add.at(state["total"], codes, value)
+
+    def merge(self, state, codes, other):
+        np.add.at(state["total"], codes, other["total"])
+
+    def finish(self, state):
+        return state["total"]
+
+
+class AddLoses(Total):
+    def add(self, state, codes, value):
+        state["total"][codes] += value
+
+
+class MergeDoesNothing(Total):
+    def merge(self, state, codes, other):
+        pass
+
+
+class MergeOverwrites(Total):
+    def merge(self, state, codes, other):
+        state["total"][codes] = other["total"]
+
+
+class MergeLoses(Total):
+    def merge(self, state, codes, other):
+        state["total"][codes] += other["total"]
+
+
+class BeginsAtOne(Total):
+    def create(self, groups):
+        return {"total": np.ones(groups)}
+
+
+class LastToArrive(Total):
+    def create(self, groups):
+        return {"total": np.full(groups, np.nan)}
+
+    def add(self, state, codes, value):
+        state["total"][codes] = value
+
+    def merge(self, state, codes, other):
+        some = ~np.isnan(other["total"])
+        state["total"][codes[some]] = other["total"][some]
+
+
+class DoesNotTakeBack(Total):
+    def retract(self, state, codes, value):
+        pass
+
+
+BROKEN = {
+    AddLoses: "`add` depends on the order of rows",
+    MergeDoesNothing: "`merge` changes a state that goes into what `create` gives",
+    MergeOverwrites: "a state without rows changes what it is merged with",
+    MergeLoses: "a state without rows changes what it is merged with|`add` and `merge` do not agree",
+    BeginsAtOne: "`merge` changes a state that goes into what `create` gives",
+    LastToArrive: "`add` depends on the order of rows",
+    DoesNotTakeBack: "`retract` does not undo `add`",
+}
+
+GROUPINGS = {
+    "tumbling": lambda s: s.window(windows.tumbling("2min")),
+    "sliding": lambda s: s.window(windows.sliding("4min", every="2min")),
+    "running": lambda s: s,
+}
+
+
+def totals(grouping, aggregate, **more):
+    rows = [
+        {"at": i * 7_000_000, "item": "pen" if i % 3 else "ink", "price": i * 37 % 100 + 0.5}
+        for i in range(100)
+    ]
+    stream = sl.read(memory.source(rows), name="t", event_time="at", watermark=sl.bounded_disorder("10s"))
+    result = GROUPINGS[grouping](stream.key_by("item")).aggregate(x=aggregate, **more)
+    sink = memory.table_sink() if grouping == "running" else memory.sink()
+    return sl.Flow("f", result.write(sink, name="out"))
+
+
+@pytest.mark.parametrize("check", [assert_parity, assert_survives])
+@pytest.mark.parametrize("grouping", GROUPINGS)
+@pytest.mark.parametrize("kind", BROKEN)
+def test_an_aggregate_that_breaks_a_law_is_found_with_few_rows(kind, grouping, check):
+    with pytest.raises(CheckError) as caught:
+        check(totals(grouping, kind("price")), seeds=range(1))
+    text = str(caught.value)
+    assert text.startswith("in operator 'aggregate' (test_custom_aggregates.py:")
+    assert f"x={kind.__name__}(value='price'): " in text
+    assert re.search(BROKEN[kind], text)
+    assert re.search(r"[123] rows? of one group: \(price=[0-9.]+\)", text)
+    assert "to do:" in text
+
+
+@pytest.mark.parametrize("grouping", GROUPINGS)
+def test_an_aggregate_that_keeps_the_laws_passes(grouping):
+    flow = totals(grouping, WeightedMean("price", weight="price"), n=sl.count())
+    assert_parity(flow)
+    assert_survives(flow, seeds=range(3))
+
+
+class SaysThatOrderMatters(LastToArrive):
+    order_sensitive = "the last to arrive counts"
+
+
+def test_an_aggregate_that_says_that_order_matters_need_not_keep_the_laws_of_order():
+    assert_parity(totals("tumbling", SaysThatOrderMatters("price")), seeds=range(1))

@@ -15,13 +15,26 @@ from streamlib.connectors import memory
 from streamlib.core.errors import (
     DefinitionError,
     EventTimeError,
+    InvariantError,
     StreamlibError,
     TypeMismatchError,
     UnknownColumnError,
     UserFunctionError,
 )
-from streamlib.operators import Batch, Operator, OperatorSpec, OperatorState, Segment
+from streamlib.operators import (
+    MAX_TIME,
+    MIN_TIME,
+    Batch,
+    KeySlots,
+    Operator,
+    OperatorSpec,
+    OperatorState,
+    Segment,
+    key_groups,
+)
+from streamlib.runtime.rescale import merged_states
 from streamlib.testing import assert_parity, assert_survives
+from streamlib.testing.compare import difference
 
 ROWS = [{"at": i * 1_000_000, "k": i % 3, "v": float(i % 7)} for i in range(200)]
 
@@ -231,6 +244,7 @@ class Counts(OperatorSpec):
 
     kind = "counts"
     stateful = True
+    order_sensitive = "rows are numbered as they come"
     machine: type
 
     def bind(self, inputs):
@@ -353,6 +367,187 @@ class LastFirst(Counter):
 def test_a_result_that_depends_on_how_rows_are_cut_is_found():
     with pytest.raises(AssertionError, match="the stream of seed 0 is not the batch"):
         assert_parity(flow(read().then(Counts(LastFirst))))
+
+
+@dataclass(frozen=True, eq=False)
+class First(OperatorSpec):
+    """The first `n` rows of each key, in the order of arrival; `machine` is how."""
+
+    kind = "first"
+    stateful = True
+    keyed = True
+    n: int
+    machine: type
+
+    def bind(self, inputs):
+        return (inputs[0],)
+
+    def build(self, inputs):
+        return self.machine(self.n, inputs[0])
+
+
+@dataclass(frozen=True, eq=False)
+class FirstToArrive(First):
+    order_sensitive = "the rows that come first are kept"
+
+
+class FirstOfKeys(Operator):
+    """A right one: counts in place, and copies what it hands out."""
+
+    def __init__(self, n, stream):
+        self.n, self.keys = n, stream.keys
+        self.slots = KeySlots([stream.schema.field(key).type for key in stream.keys])
+        self.counts = np.zeros(100, np.int64)
+
+    def on_batch(self, batch, port):
+        keep = np.zeros(batch.num_rows, bool)
+        for i, slot in enumerate(self.slots.of([batch.column(k) for k in self.keys], batch.num_rows)):
+            keep[i] = self.counts[slot] < self.n
+            self.counts[slot] += 1
+        return [(0, batch.filter(keep))]
+
+    def saved(self, count):
+        return self.counts[:count].copy()
+
+    def snapshot(self):
+        keys = self.slots.keys()
+        groups = key_groups(keys, len(self.slots))
+        table = {**dict(zip(self.keys, keys, strict=True)), "__key_group": groups}
+        return OperatorState({"counts": [self.segment(table)] if len(self.slots) else []})
+
+    def segment(self, table):
+        return Segment.of(pa.table({**table, "count": self.saved(len(self.slots))}))
+
+    def restore(self, state):
+        table = state.table("counts")
+        if table is not None:
+            self.slots.of([table[key].combine_chunks() for key in self.keys], table.num_rows)
+            self.counts[: table.num_rows] = table["count"].to_numpy()
+
+
+class SharesItsState(FirstOfKeys):
+    def saved(self, count):
+        return self.counts[:count]
+
+
+class MakesItLater(FirstOfKeys):
+    def segment(self, table):
+        count = len(self.slots)
+        return Segment(lambda: pa.table({**table, "count": self.counts[:count].copy()}))
+
+
+class CountsAllKeys(FirstOfKeys):
+    """Says that it is keyed, and is not."""
+
+    seen = 0
+
+    def on_batch(self, batch, port):
+        keep = np.arange(self.seen, self.seen + batch.num_rows) < self.n
+        self.seen += batch.num_rows
+        return [(0, batch.filter(keep))]
+
+    def snapshot(self):
+        return OperatorState({}, {"seen": self.seen})
+
+    def restore(self, state):
+        self.seen = state.values["seen"]
+
+
+def test_state_that_is_copied_for_the_snapshot_survives():
+    first = flow(read().key_by("k").then(FirstToArrive(20, FirstOfKeys)))
+    assert assert_survives(first)["out"].num_rows == 60
+    assert_parity(first)
+
+
+@pytest.mark.parametrize("machine", [SharesItsState, MakesItLater])
+def test_a_snapshot_that_changes_before_it_is_written_is_found(machine):
+    with pytest.raises(AssertionError) as caught:
+        assert_survives(flow(read().key_by("k").then(FirstToArrive(20, machine))))
+    text = str(caught.value)
+    assert "in operator 'first' (" in text
+    assert "table 'counts' of a snapshot changed after the snapshot, before it was written" in text
+    assert "found:    other values in 'count'" in text
+    assert "self.counts.copy()" in text
+
+
+@pytest.mark.parametrize("check", [assert_parity, assert_survives])
+def test_a_keyed_operator_whose_state_is_of_all_keys_is_found(check):
+    """The checks ran with one worker only."""
+    with pytest.raises(AssertionError) as caught:
+        check(flow(read().key_by("k").then(FirstToArrive(20, CountsAllKeys))))
+    text = str(caught.value)
+    assert "the workers disagree" in text or "2 workers" in text or "is not the undisturbed run" in text
+
+
+def test_workers_that_disagree_are_told_what_to_do():
+    with pytest.raises(InvariantError) as caught:
+        merged_states([{"first": OperatorState({}, {"seen": n})} for n in (1, 2)])
+    text = str(caught.value)
+    assert "the workers disagree about the state of operator 'first'" in text
+    assert "{'seen': 1}, {'seen': 2}" in text
+    assert "`counters`" in text
+    assert "`__key_group`" in text
+
+
+def test_a_result_that_depends_on_the_order_of_rows_is_found_unless_it_says_so():
+    with pytest.raises(AssertionError, match="is not the batch") as caught:
+        assert_parity(flow(read().key_by("k").then(First(20, FirstOfKeys))))
+    assert "first: " in str(caught.value)
+
+
+class ForgetsLateRows(Operator):
+    """Counts rows behind the watermark, until it restarts."""
+
+    def __init__(self, n, stream):
+        self.late = 0
+        self.watermark = MIN_TIME
+
+    def on_batch(self, batch, port):
+        self.late += int((batch.event_time < self.watermark).sum())
+        return [(0, batch)]
+
+    def on_watermark(self, watermark):
+        self.watermark = watermark
+        return []
+
+    def deadline_after(self, watermark):
+        return min(watermark + 1, MAX_TIME)
+
+    @property
+    def late_rows(self):
+        return self.late
+
+    def snapshot(self):
+        return OperatorState({}, {"watermark": self.watermark}, {"late": 0})
+
+    def restore(self, state):
+        self.watermark = state.values["watermark"]
+
+
+def test_late_rows_that_a_restart_forgets_are_found():
+    rows = [{**row, "at": row["at"] - 60_000_000 * (i % 9 == 8)} for i, row in enumerate(ROWS)]
+    with pytest.raises(
+        AssertionError, match=r"late rows: [0-9]+ instead of [0-9]+; a counter that is not in"
+    ):
+        assert_survives(flow(read(rows).key_by("k").then(First(20, ForgetsLateRows))))
+
+
+@pytest.mark.parametrize("check", [assert_parity, assert_survives])
+def test_columns_with_dictionaries_reach_sinks(check):
+    """They can't be sorted, and the checks sorted what sinks hold."""
+    table = pa.table({"n": range(50), "k": pa.array(["a", "b"] * 25).dictionary_encode()})
+    big = sl.read(memory.source(table), name="rows").filter(sl.col("n") > 2)
+    assert check(flow(big), seeds=range(2))["out"].num_rows == 47
+
+
+def test_the_first_difference_names_the_column_and_the_row():
+    at = pa.array([0, 1], pa.timestamp("us", "Europe/Berlin"))
+    text = difference(pa.table({"at": at, "n": [1, 2]}), pa.table({"at": at, "n": [1, 3]}))
+    assert text is not None
+    assert text.splitlines()[0] == (
+        "first: column 'n' is 3 instead of 2 in the row (at=1970-01-01T01:00:00.000001+01:00)"
+    )
+    assert "zoneinfo" not in text
 
 
 def test_rows_that_may_be_late_are_no_mistake_of_the_flow():

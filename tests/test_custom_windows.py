@@ -98,11 +98,15 @@ WRONG = {
     "nothing": (lambda t: None, "a tuple of three vectors"),
     "two vectors": (lambda t: (t, t + 1), "a tuple of three vectors"),
     "lists": (lambda t: ([0], [1], [2]), "rows as a numpy vector"),
-    "lengths": (lambda t: (all_rows(t), t[:1], t + 1), "2 rows, 1 starts, 2 ends"),
+    "lengths": (lambda t: (all_rows(t), t[:1], t + 1), "4 rows, 1 starts, 4 ends"),
     "float bounds": (lambda t: (all_rows(t), t / 1, t + 1), "starts of type float64"),
-    "rows out of range": (lambda t: (all_rows(t) + 1, t, t + 1), "rows from 1 to 2"),
-    "rows below zero": (lambda t: (all_rows(t) - 1, t, t + 1), "rows from -1 to 0"),
+    "rows out of range": (lambda t: (all_rows(t) + 1, t, t + 1), "rows from 1 to 4"),
+    "rows below zero": (lambda t: (all_rows(t) - 1, t, t + 1), "rows from -1 to 2"),
     "empty windows": (lambda t: (all_rows(t), t, t), "start <= time < end"),
+    "a window twice": (
+        lambda t: (np.repeat(all_rows(t), 2), np.repeat(t, 2), np.repeat(t + 1, 2)),
+        "[1970-01-01T00:00:00Z, 1970-01-01T00:00:00.000001Z) again for 1970-01-01T00:00:00Z",
+    ),
     "windows elsewhere": (lambda t: (all_rows(t), t + 1, t + 2), "for the time 1970-01-01T00:00:00Z"),
 }
 
@@ -116,6 +120,23 @@ def test_windows_that_cannot_be_are_refused_when_the_flow_is_bound(name):
     assert text in str(caught.value)
     assert "in operator 'aggregate' (" in str(caught.value)
     assert "test_custom_windows.py:" in str(caught.value)
+
+
+@pytest.mark.parametrize("check", [assert_parity, assert_survives])
+def test_a_window_that_some_times_are_in_twice_is_found(check):
+    """Its rows counted twice, in batches and streams alike."""
+
+    def twice_at_odd_minutes(times):
+        minute = 60 * SECOND
+        starts = times // minute * minute
+        rows = np.concatenate([all_rows(times), np.flatnonzero(times // minute % 2 * (times > 1.9e15))])
+        return rows, starts[rows], starts[rows] + minute
+
+    rows = [{"at": 2_000_000_000 * SECOND + i * SECOND, "v": i} for i in range(200)]
+    read = sl.read(memory.source(rows), name="rows", event_time="at", watermark=sl.monotone())
+    counts = read.window(Answers(twice_at_odd_minutes)).aggregate(n=sl.count())
+    with pytest.raises(UserFunctionError, match="each window of a time once: its rows would count twice"):
+        check(sl.Flow("f", counts.write(memory.sink(), name="out")), seeds=range(2))
 
 
 def test_a_class_that_is_no_assigner_is_refused_where_it_is_written():

@@ -49,6 +49,11 @@ class Segment:
             self._table = build()
         return self._table
 
+    def made_by(self, made: Callable[[Callable[[], pa.Table]], Callable[[], pa.Table]]) -> None:
+        """Rows that are not made yet are made by `made(build)` instead: tests look at what is made when."""
+        if self._build is not None:
+            self._build = made(self._build)
+
     def moved(self, load: Callable[[], pa.Table]) -> None:
         """The rows are stored: `load` reads them from there. What is held of them in memory goes."""
         self._build, self._table = load, None

@@ -230,8 +230,12 @@ class Job:
         self._write()
         self._last_checkpoint = self._world.clock.monotonic()
         self._changed = False
-        self._checkpointer.begin(self._driver.pipeline.capture(), finished)
+        self._checkpointer.begin(self.capture(), finished)
         self._checkpointer.poll()
+
+    def capture(self) -> Captured:
+        """What a checkpoint of now holds."""
+        return self._driver.pipeline.capture()
 
     def _drain(self) -> Outcome:
         while not self._driver.replayable and self._driver.step():  # what was read would be lost

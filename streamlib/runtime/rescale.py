@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.core.contracts import OperatorState, States
-from streamlib.core.errors import InvariantError
+from streamlib.core.errors import InvariantError, shown
 from streamlib.core.segment import Segment
 from streamlib.state.key_groups import KEY_GROUP_COLUMN, owners
 
@@ -24,7 +24,11 @@ def _merged(operator: str, parts: Sequence[OperatorState]) -> OperatorState:
     values = parts[0].values
     if any(part.values != values for part in parts):
         raise InvariantError(
-            f"the workers disagree about operator {operator!r}", found=str([part.values for part in parts])
+            f"the workers disagree about the state of operator {operator!r}",
+            expected="snapshots whose `values` are equal on all workers: each has some of the keys",
+            found=", ".join(shown(part.values) for part in parts),
+            remedy="keep what is added up in `counters`, and what belongs to keys in a table with the column "
+            "`__key_group`; an operator whose rows of different keys meet is not `keyed`",
         )
     names = dict.fromkeys(name for part in parts for name in part.tables)
     tables: dict[str, Sequence[Segment]] = {

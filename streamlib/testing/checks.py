@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from streamlib.connectors import memory, parquet
-from streamlib.core.batch import Batch
-from streamlib.core.contracts import Pause, Sink, Source
+from streamlib.core.contracts import OperatorSpec, Pause, Sink, Source
 from streamlib.core.errors import DefinitionError
 from streamlib.core.time import MIN_TIME, show_duration, show_instant
 from streamlib.plan.bind import rewritten
 from streamlib.plan.flow import Flow
 from streamlib.plan.node import Read, Write, WriteLetters
 from streamlib.plan.stream import Written
-from streamlib.runtime.intake import EventTimes
 from streamlib.testing.compare import difference
+from streamlib.testing.laws import check_laws
+from streamlib.testing.recorded import recording
 from streamlib.testing.simulator import live
+from streamlib.testing.windows_held import check_windows_of, event_times
 
 Tables = Mapping[str, pa.Table]
+WORKERS = (1, 2, 3)
 LONGEST_CHUNKS = 64  # rows: a test's input has some hundred, and is to be cut often
 
 
 def assert_parity(flow: Flow, *, seeds: Iterable[int] = range(10)) -> Tables:
-    """Check that a flow gives the same rows as a batch and as a stream, however its input is cut.
+    """Check that a flow gives the same rows as a batch and as a stream, however its input comes.
 
     The flow is run as it is, over the rows of its bounded sources: once as a batch, and for each seed
-    as a stream whose input comes in other chunks. Sinks are replaced; nothing is written.
+    as a stream whose input comes in other chunks, in another order within the bound of disorder, and
+    to 1, 2 or 3 workers in turn. Sinks are replaced; nothing is written. Aggregates of your own have to
+    keep their laws on the rows that they were given: put together in any order and grouping, these give
+    the same. Where an operator says that it is `order_sensitive`, rows keep their order.
+
+    Give it data with all that may come: some hundred rows, two partitions, nulls, equal times.
 
     Args:
         flow: any flow over bounded sources. Rows must come within the bound of disorder: others are
@@ -44,6 +51,7 @@ def assert_parity(flow: Flow, *, seeds: Iterable[int] = range(10)) -> Tables:
 
     Raises:
         AssertionError: the runs differ: says in which sink, the seed, and the first rows that differ.
+            Or an aggregate breaks a law, or windows hold a row twice (`CheckError`, in four parts).
         DefinitionError: an unbounded source, or a row further behind than the bound.
 
     >>> import streamlib as sl
@@ -58,9 +66,14 @@ def assert_parity(flow: Flow, *, seeds: Iterable[int] = range(10)) -> Tables:
     """
     bench = _Bench.of(flow)
     bench.check_disorder()
-    batch = flow.collect()
-    for seed in seeds:
-        _compare(batch, bench.live(seed, crashes=0), f"the stream of seed {seed} is not the batch")
+    watched, aggregates = recording(flow)
+    batch = watched.collect()
+    check_laws(aggregates)
+    for i, seed in enumerate(seeds):
+        workers = WORKERS[i % len(WORKERS)]
+        found = bench.reordered(seed).live(seed, crashes=0, workers=(workers,))
+        of = f"{workers} worker{'s' if workers > 1 else ''}"
+        _compare(batch, found.tables, f"the stream of seed {seed} is not the batch ({of})")
     return batch
 
 
@@ -68,11 +81,13 @@ def assert_survives(flow: Flow, *, seeds: Iterable[int] = range(10), crashes: in
     """Check that a flow loses and doubles nothing when the power fails and it starts again.
 
     For each seed the flow runs in the simulator, on a disk that forgets what was not synced, through
-    power cuts at random steps, with its input in other chunks at every start. What is published in
-    the end has to be what a run without them publishes. Sinks are replaced; no file is written.
+    power cuts at random steps, with its input in other chunks and 1 to 3 workers at every start, and
+    checkpoints that are written some steps after they were taken. What is published in the end, and the
+    number of late rows, have to be those of a run without power cuts. Sinks are replaced; no file is
+    written. Aggregates of your own have to keep their laws, as in `assert_parity`.
 
     Args:
-        flow: any flow over bounded sources; its rows may be late.
+        flow: any flow over bounded sources; its rows may be late, and some should.
         seeds: of everything random, one life each; a failing seed fails again.
         crashes: power cuts in each life.
 
@@ -81,38 +96,56 @@ def assert_survives(flow: Flow, *, seeds: Iterable[int] = range(10), crashes: in
 
     Raises:
         AssertionError: the runs differ: says in which sink, the seed, and where the power failed.
+            Or a snapshot changes after it was taken, an aggregate breaks a law, or windows hold a row
+            twice (`CheckError`, in four parts).
         DefinitionError: an unbounded source.
     """
     bench = _Bench.of(flow)
-    undisturbed = bench.live(0, crashes=0)
+    watched, aggregates = recording(flow)
+    undisturbed = replace(bench, flow=watched).live(0, crashes=0)
+    check_laws(aggregates)
     for seed in seeds:
-        bench.cuts = []
-        found = bench.live(seed, crashes=crashes)
-        where = "; ".join(bench.cuts) or "no power cut"
-        _compare(undisturbed, found, f"seed {seed} is not the undisturbed run ({where})")
-    return undisturbed
+        found = bench.live(seed, crashes=crashes, workers=WORKERS)
+        where = "; ".join(found.crashes) or "no power cut"
+        what = f"seed {seed} is not the undisturbed run ({where})"
+        _compare(undisturbed.tables, found.tables, what)
+        _compare_late_rows(undisturbed, found, what)
+    return undisturbed.tables
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Ends:
+    """What a life came to: the rows of the sinks by their names, and how many rows were late."""
+
+    tables: Tables
+    late_rows: int
+    crashes: list[str]
+
+
+@dataclass(frozen=True)
 class _Bench:
     """A flow with the rows of its sources, ready to be run in the simulator."""
 
     flow: Flow
     rows: dict[str, dict[str, pa.Table]]
-    cuts: list[str]
 
     @classmethod
     def of(cls, flow: Flow) -> _Bench:
-        reads = flow.bind().reads()
-        return cls(flow, {name: _all_rows(name, read.source) for name, (_, read) in reads.items()}, [])
+        bound = flow.bind()
+        rows = {name: _all_rows(name, read.source) for name, (_, read) in bound.reads().items()}
+        check_windows_of(bound, rows)
+        return cls(flow, rows)
 
-    def live(self, seed: int, crashes: int) -> Tables:
+    def live(self, seed: int, crashes: int, workers: Sequence[int] = (1,)) -> _Ends:
         """What the sinks hold in the end."""
         writes = self.flow.bind().writes()
         schemas = {f"/out/{name}": bound.input_types[0].schema for name, (bound, _) in writes.items()}
-        outcome = live(lambda attempt: self._attempt(seed, attempt), schemas, seed, crashes=crashes)
-        self.cuts += outcome.crashes
-        return {name: outcome.tables[f"/out/{name}"] for name in writes}
+        outcome = live(
+            lambda attempt: self._attempt(seed, attempt), schemas, seed, crashes=crashes, parallelism=workers
+        )
+        assert outcome.result is not None
+        tables = {name: outcome.tables[f"/out/{name}"] for name in writes}
+        return _Ends(tables, outcome.result.late_rows, outcome.crashes)
 
     def _attempt(self, seed: int, attempt: int) -> Flow:
         """The flow with its input cut anew, its rows of any time, and its output in `/out`."""
@@ -134,18 +167,41 @@ class _Bench:
             self.flow.name, *map(Written, rewritten([s.node for s in self.flow.sinks], specs, letters))
         )
 
+    def reordered(self, seed: int) -> _Bench:
+        """The same rows in another order, which the watermarks allow; in their own where that matters."""
+        bound = self.flow.bind()
+        if any(b.node.spec.order_sensitive for b in bound.nodes if isinstance(b.node.spec, OperatorSpec)):
+            return self
+        chance = np.random.default_rng(random.Random(f"{seed} order").getrandbits(64))
+        rows = {
+            name: {partition: _reordered(read, table, chance) for partition, table in self.rows[name].items()}
+            for name, (_, read) in bound.reads().items()
+        }
+        return replace(self, rows=rows)
+
     def check_disorder(self) -> None:
         """Refuse rows that a stream may judge late."""
-        for name, (bound, read) in self.flow.bind().reads().items():
+        for name, (_, read) in self.flow.bind().reads().items():
             for partition, table in self.rows[name].items():
                 if read.watermark is not None and table.num_rows:
-                    _check_disorder(name, partition, read, table, bound.output_types[0].schema)
+                    _check_disorder(name, partition, read, table)
 
 
-def _check_disorder(source: str, partition: str, read: Read, table: pa.Table, schema: pa.Schema) -> None:
+def _reordered(read: Read, table: pa.Table, chance: np.random.Generator) -> pa.Table:
+    """The rows in the order of their times, of which each was put off by less than the bound of disorder."""
+    if not table.num_rows or (read.event_time is not None and read.watermark is None):
+        return table
+    if read.watermark is None:
+        return table.take(chance.permutation(table.num_rows))
+    times = event_times(read, table)
+    return table.take(
+        np.argsort(times + chance.integers(0, read.watermark.delay + 1, len(times)), kind="stable")
+    )
+
+
+def _check_disorder(source: str, partition: str, read: Read, table: pa.Table) -> None:
     assert read.watermark is not None
-    times = EventTimes(read, schema).of(Batch.from_arrow(table.combine_chunks().to_batches()[0]))
-    assert times is not None
+    times = event_times(read, table)
     newest = np.concatenate([[MIN_TIME], np.maximum.accumulate(times)[:-1]])
     behind = np.where(newest == MIN_TIME, 0, newest - times)
     row = int(behind.argmax())
@@ -186,3 +242,11 @@ def _compare(expected: Tables, found: Tables, what: str) -> None:
         text = difference(table, found[name])
         if text is not None:
             raise AssertionError(f"sink {name!r}: {what}\n{text}")
+
+
+def _compare_late_rows(expected: _Ends, found: _Ends, what: str) -> None:
+    if expected.late_rows != found.late_rows:
+        raise AssertionError(
+            f"{what}\nlate rows: {found.late_rows} instead of {expected.late_rows}; a counter that is not in "
+            "the snapshot's `counters`, or not restored, is lost"
+        )

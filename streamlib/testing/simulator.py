@@ -11,26 +11,28 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streamlib.core.contracts import Chunk, Clock, Disk, Pause, Source, SourceReader
 from streamlib.core.time import SECOND
+from streamlib.operators.grouping import decoded_type
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.flow import Flow
 from streamlib.plan.launch import JobOptions, JobResult
 from streamlib.runners.crews import CrewKind
 from streamlib.runners.feeds import Feed
 from streamlib.runners.job import CHECKPOINT_LANE, Job
-from streamlib.runners.lanes import InlineLane, Lane
+from streamlib.runners.lanes import Lane
 from streamlib.runners.patience import ClockPatience
 from streamlib.runtime.crew import Crew, InlineCrew
+from streamlib.runtime.pipeline import Captured
 from streamlib.testing.disk import SimDisk, SimulatedCrash
+from streamlib.testing.late_lanes import LateLanes
+from streamlib.testing.snapshots import SnapshotGuard
 
 COMMITTED = "sink commit: sync_dir (output)"
 """The moment by which the first rows are published."""
@@ -42,8 +44,9 @@ MAX_ATTEMPTS = 20  # starts of one job: crashes are drawn for the first few, the
 class SimClock:
     """A clock that starts anywhere and moves a random bit every time it is read."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, on_wait: Callable[[], None] = lambda: None) -> None:
         self._chance = chance
+        self._on_wait = on_wait
         self._seconds = chance.uniform(0, 1e6)
         self._epoch = 1_700_000_000 * SECOND + chance.randrange(10**9) * SECOND
 
@@ -57,8 +60,9 @@ class SimClock:
         return self._seconds
 
     def wait(self, seconds: float) -> None:
-        """That much time passes at once."""
+        """That much time passes at once; the lanes get on."""
         self._seconds += seconds
+        self._on_wait()
 
 
 class Moments:
@@ -94,30 +98,21 @@ class Moments:
         self.phase = before  # not after a crash: its name has to stay
 
 
-class _SimLane(InlineLane):
-    """Runs calls at once, as a phase of their own."""
-
-    def __init__(self, moments: Moments, owner: str) -> None:
-        self._moments = moments
-        self._owner = owner
-
-    def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Run the call; the phase is called like it."""
-        with self._moments.during(f"{self._owner} {call.__name__.strip('_')}"):
-            return super().submit(call, *args)
-
-
 class _SimFeed:
     """A reader that has nothing for a while, now and then."""
 
-    def __init__(self, reader: SourceReader, chance: random.Random, moments: Moments) -> None:
+    def __init__(
+        self, reader: SourceReader, chance: random.Random, moments: Moments, lanes: LateLanes
+    ) -> None:
         self._reader = reader
         self._chance = chance
         self._moments = moments
+        self._lanes = lanes
 
     def poll(self) -> Chunk | Pause:
         """A chunk, unless the source stutters."""
         self._moments("read")
+        self._lanes.step()
         return Pause.NOT_YET if self._chance.random() < 0.2 else self._reader.read()
 
     def close(self) -> None:
@@ -132,7 +127,8 @@ class SimWorld:
         self._chance = random.Random(seed)
         self._seed = seed
         self._moments = moments
-        self._clock = SimClock(self._chance)
+        self._lanes = LateLanes(random.Random(f"{seed} lanes"), moments.during)
+        self._clock = SimClock(self._chance, self._lanes.step)
         self._disk = disk
         disk.on_operation = moments.on_disk
 
@@ -151,12 +147,12 @@ class SimWorld:
         return f"{self._chance.getrandbits(64):016x}"
 
     def lane(self, name: str) -> Lane:
-        """A lane that runs its calls at once."""
-        return _SimLane(self._moments, "store" if name == CHECKPOINT_LANE else "sink")
+        """A lane that runs its calls some steps later."""
+        return self._lanes.lane("store" if name == CHECKPOINT_LANE else "sink")
 
     def feed(self, source: Source, reader: SourceReader) -> Feed:
         """A stuttering reader."""
-        return _SimFeed(reader, self._chance, self._moments)
+        return _SimFeed(reader, self._chance, self._moments, self._lanes)
 
     def crew(self, flow: BoundFlow, size: int, kind: CrewKind) -> Crew:
         """Workers that take turns in this thread."""
@@ -234,10 +230,23 @@ def _unwatched(operation: str, path: str) -> None:
 
 def _attempt(flow: Flow, disk: SimDisk, seed: int, moments: Moments, options: JobOptions) -> JobResult:
     world = SimWorld(disk, seed, moments)
-    job = Job(flow, "streaming", options, world)
+    job = _SimJob(flow, "streaming", options, world)
     job.start()
     moments.phase = "run"
     return job.run()
+
+
+class _SimJob(Job):
+    """A job that notices when a snapshot changes after it was taken."""
+
+    _guard: SnapshotGuard | None = None
+
+    def capture(self) -> Captured:
+        if self._guard is None:
+            self._guard = SnapshotGuard(self.flow.bind())
+        captured = super().capture()
+        self._guard.watch(captured.operators)
+        return captured
 
 
 def _undisturbed_moments(make_flow: Callable[[int], Flow], seed: int, interval: str) -> list[str]:
@@ -268,11 +277,20 @@ def _crash_point_of_any_step(chance: random.Random, moments: list[str]) -> int:
 
 
 def published(disk: Disk, folder: str, schema: pa.Schema) -> pa.Table:
-    """All rows in the Parquet files of a folder, sorted by every column that has an order."""
-    tables = [pq.read_table(pa.BufferReader(disk.read(f"{folder}/{name}"))) for name in disk.list(folder)]
-    table = pa.concat_tables(tables) if tables else schema.empty_table()
+    """All rows in the Parquet files of a folder, sorted by every column that has an order.
+
+    Dictionaries are decoded: files of other attempts may have others.
+    """
+    tables = [_decoded(pq.read_table(pa.BufferReader(disk.read(f"{folder}/{n}")))) for n in disk.list(folder)]
+    table = pa.concat_tables(tables) if tables else _decoded(schema.empty_table())
     ordered = [(f.name, "ascending") for f in table.schema if not pa.types.is_nested(f.type)]
     return table.sort_by(ordered) if ordered else table
+
+
+def _decoded(table: pa.Table) -> pa.Table:
+    """The table with plain columns in the place of those with dictionaries, at the top."""
+    fields = [field.with_type(decoded_type(field.type)) for field in table.schema]
+    return table.cast(pa.schema(fields, table.schema.metadata))
 
 
 def crash_table(outcomes: list[Outcome]) -> str:

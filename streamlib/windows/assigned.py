@@ -14,7 +14,9 @@ from streamlib.windows.assigners import SlidingWindow
 from streamlib.windows.contract import Assigned, Grid, Indices, Placement, WindowAssigner
 
 _YEARS = (-62_135_596_800_000_000, 253_402_300_799_000_000)  # 1 to 9999: what calendars reach
-_PROBES = np.array([0, 1_577_836_800_000_000])  # the epoch, and 2020-01-01
+_PROBES = np.array(  # the epoch, 2020-01-01, the end of a leap day, and a time within everything
+    [0, 1_577_836_800_000_000, 1_583_020_799_999_999, 1_782_909_296_789_012]
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,22 @@ class AssignedGrid:
             error.add_note(f"while {self._name} assigned windows to {len(times)} times from {low} to {high}")
             raise
         return self._checked(answer, times)
+
+    def check(self, times: Micros) -> None:
+        """Raise what is wrong with the answer about some times; also a window that a time is in twice.
+
+        Not looked for in every batch: it takes longer than the windows.
+        """
+        rows, starts, ends = self.assign(times)
+        order = np.lexsort((ends, starts, rows))
+        rows, starts, ends = rows[order], starts[order], ends[order]
+        again = (np.diff(rows) == 0) & (np.diff(starts) == 0) & (np.diff(ends) == 0)
+        if again.any():
+            at = int(again.argmax())
+            time, start, end = (show_instant(int(v)) for v in (times[rows[at]], starts[at], ends[at]))
+            raise self._wrong(
+                "each window of a time once: its rows would count twice", f"[{start}, {end}) again for {time}"
+            )
 
     def _checked(self, answer: Assigned, times: Micros) -> tuple[Indices, Micros, Micros]:
         if not isinstance(answer, tuple) or len(answer) != 3:
@@ -170,10 +188,10 @@ def grid_of(window: WindowAssigner) -> Grid:
     return window if isinstance(window, SlidingWindow) else AssignedGrid(window)
 
 
-def check_windows(window: WindowAssigner) -> None:
-    """Raise what can be known to be wrong with a custom assigner before there are rows."""
+def check_windows(window: WindowAssigner, times: Micros = _PROBES) -> None:
+    """Raise what is wrong with the answers of a custom assigner about some times, before there are rows."""
     if not isinstance(window, SlidingWindow):
         grid = AssignedGrid(window)
-        grid.assign(_PROBES)
+        grid.check(times)
         for time in _PROBES.tolist():
             grid.end_after(time)

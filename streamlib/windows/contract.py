@@ -35,7 +35,7 @@ class WindowAssigner(Value):
             with `start <= time < end`. A time that has no entry belongs to no window.
 
         The same time must always get the same windows, whichever times come beside it. It is asked
-        once about the epoch and about the start of 2020 when a flow is bound.
+        about the epoch and a few other instants when a flow is bound.
         """
         raise NotImplementedError
 
