@@ -26,6 +26,7 @@ from streamlib.testing.windows_held import check_windows_of, event_times
 Tables = Mapping[str, pa.Table]
 WORKERS = (1, 2, 3)
 LONGEST_CHUNKS = 64  # rows: a test's input has some hundred, and is to be cut often
+MOST_CHUNKS = 100  # of a partition: each is a step of the job, and has costs of its own
 
 
 def assert_parity(flow: Flow, *, seeds: Iterable[int] = range(10)) -> Tables:
@@ -155,7 +156,9 @@ class _Bench:
         for bound in self.flow.bind().nodes:
             spec = bound.node.spec
             if isinstance(spec, Read):
-                source = memory.source(self.rows[bound.id], chunk_rows=chance.randint(1, LONGEST_CHUNKS))
+                least = -(-max(table.num_rows for table in self.rows[bound.id].values()) // MOST_CHUNKS) or 1
+                chunk = chance.randint(least, max(LONGEST_CHUNKS, 2 * least))
+                source = memory.source(self.rows[bound.id], chunk_rows=chunk)
                 specs[id(bound.node)] = replace(spec, source=source, max_ahead=None)  # the clock is random
             elif isinstance(spec, WriteLetters):
                 letters[bound.id] = parquet.sink(f"/out/{bound.id}")
@@ -248,5 +251,6 @@ def _compare_late_rows(expected: _Ends, found: _Ends, what: str) -> None:
     if expected.late_rows != found.late_rows:
         raise AssertionError(
             f"{what}\nlate rows: {found.late_rows} instead of {expected.late_rows}; a counter that is not in "
-            "the snapshot's `counters`, or not restored, is lost"
+            "the snapshot's `counters`, or not restored, is lost; without `deadline_after` which rows are "
+            "late depends on batches"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from streamlib.core.batch import Column, as_arrow, concat_batches
 from streamlib.core.errors import shown
@@ -17,6 +18,7 @@ from streamlib.testing.trials import Rows, States, Trial
 
 MOST_TRIES = 150  # to make an example smaller: each is a few calls of the user's functions
 STATE_TOLERANCE = 1e-12  # of the largest in a column: sums of 500 floats in another order differ by less
+SINGLE_TOLERANCE = 1e-4  # the same of 4-byte floats: 500 times their rounding, twice
 SHOWN = 4  # rows of an example
 TRIALS = 3  # with other groups, parts and orders
 
@@ -176,7 +178,8 @@ def _broken(law: Law, trial: Trial, rows: Rows) -> Broken | None:
     expected, found, largest = (
         _results(trial, s) for s in (outcome.expected, outcome.found, outcome.largest)
     )
-    by = TOLERANCE * max(
+    single = pa.types.is_float32(trial.bound.dtype)
+    by = (SINGLE_TOLERANCE if single else TOLERANCE) * max(
         (abs(v) for v in (*expected, *found, *largest) if isinstance(v, float) and v - v == 0), default=0
     )
     for group in outcome.compared.tolist():
@@ -200,7 +203,8 @@ def _column_close(expected: Column, found: Column, largest: Column, group: int) 
     one, other = expected[group], found[group]
     if isinstance(expected, np.ndarray) and expected.dtype.kind == "f":
         finite = np.abs(np.asarray(largest)[np.isfinite(largest)])
-        return close(float(one), float(other), STATE_TOLERANCE * float(finite.max(initial=0)))
+        tolerance = SINGLE_TOLERANCE if expected.dtype == np.float32 else STATE_TOLERANCE
+        return close(float(one), float(other), tolerance * float(finite.max(initial=0)))
     return bool(one == other)
 
 
