@@ -15,10 +15,9 @@ import pytest
 import streamlib as sl
 from streamlib import col, windows
 from streamlib.connectors import memory
-from streamlib.core.errors import DefinitionError, StateIncompatibleError, UserFunctionError
+from streamlib.core.errors import CheckError, DefinitionError, StateIncompatibleError, UserFunctionError
 from streamlib.operators import AggregateFunction, Argument
 from streamlib.testing import assert_parity, assert_survives
-from streamlib.testing.failures import CheckError
 
 
 @dataclass(frozen=True, eq=False)

@@ -316,6 +316,16 @@ class WorkerError(StreamlibError, RuntimeError):
     code = "SL206"
 
 
+class CheckError(StreamlibError, AssertionError):
+    """An aggregate or operator breaks a rule of its contract, found by `assert_parity` or `assert_survives`.
+
+    Its results would depend on how rows are cut, ordered or shared between workers, or a restart would change
+    them. An aggregate is shown with the fewest rows that break the rule; docs/extending.md lists the rules.
+    """
+
+    code = "SL208"
+
+
 class InvariantError(StreamlibError, AssertionError):
     """streamlib broke one of its own rules: a bug, please report it with the text of the error.
 

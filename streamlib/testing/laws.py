@@ -10,9 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from streamlib.core.batch import Column, as_arrow, concat_batches
-from streamlib.core.errors import shown
+from streamlib.core.errors import CheckError, shown
 from streamlib.testing.compare import TOLERANCE, close, show_row
-from streamlib.testing.failures import CheckError
 from streamlib.testing.recorded import Recorded
 from streamlib.testing.trials import Rows, States, Trial
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 
 from streamlib.core.contracts import OperatorSpec, OperatorState
+from streamlib.core.errors import CheckError
 from streamlib.core.segment import Segment
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.node import Node
-from streamlib.testing.failures import CheckError
 
 OURS = "streamlib."
 
