@@ -22,6 +22,9 @@ from streamlib.core.expressions import bind
 from streamlib.core.expressions.ranges import decidable
 from streamlib.plan.node import Read
 from streamlib.plan.pushdown import pushed_down
+from streamlib.runners.driver import BatchSize, Driver
+from streamlib.runners.feeds import InlineFeed
+from streamlib.runners.world import LocalWorld
 from streamlib.runtime.intake import EventTimes, Intake
 
 GROUP = 10
@@ -355,3 +358,57 @@ def test_a_restored_position_holds_when_the_filter_changed(tmp_path_factory, adm
     found = admit(second, col("kind") != after, [7] * 60)
     assert found == [i for i in range(first.rows, 40) if i // 10 != after]
     assert second.rows == 40
+
+
+class InPlace(LocalWorld):
+    """Reads one chunk of each partition a turn, so that every run takes the same turns."""
+
+    def feed(self, source, reader):
+        return InlineFeed(reader)
+
+
+def with_restarts(flow: sl.Flow, mode: str, turns: list[int]) -> list[str]:
+    """The rows of a run that is restored from what was captured after so many turns, again and again."""
+    captured, found = None, []
+    for turn in [*turns, 10_000]:
+        driver = Driver(pushed_down(flow.bind()), mode, InPlace(), BatchSize(3, smallest=1))
+        if captured is not None:
+            driver.pipeline.restore(captured, 0.0)
+        driver.open()
+        for _ in range(turn):
+            if driver.pipeline.finished:
+                break
+            driver.read()
+            driver.step()
+            for name, batch in driver.pipeline.take_written():
+                found += [f"{name} {row}" for row in batch.to_arrow().to_pylist()]
+        captured = driver.pipeline.capture()
+        driver.close()
+    return [*sorted(found), str(driver.pipeline.rows), str(driver.pipeline.engine.late_rows)]
+
+
+@settings(max_examples=settings.default.max_examples // 3)
+@given(
+    tables=st.lists(tables(), min_size=1, max_size=3),
+    rows=st.integers(1, 9),
+    condition=st.sampled_from(sorted(CONDITIONS)),
+    turns=st.lists(st.integers(0, 12), max_size=4),
+    mode=st.sampled_from(["streaming", "batch"]),
+)
+def test_restarts_anywhere_change_nothing(tmp_path_factory, tables, rows, condition, turns, mode):
+    folder = tmp_path_factory.mktemp("files")
+    for i, table in enumerate(tables):
+        written(folder / f"{i}.parquet", table, rows=rows)
+    whole = {f"{i}.parquet": table for i, table in enumerate(tables)}
+
+    def flow(source) -> sl.Flow:
+        found = CONDITIONS[condition](stream_of(source)).window(windows.tumbling("5s"))
+        found = found.aggregate(n=sl.count(), total=sl.sum("price"))
+        ends = (
+            found.write(memory.sink(), name="shown"),
+            found.output("late").write(memory.sink(), name="late"),
+        )
+        return sl.Flow("flow", *ends)
+
+    expected = with_restarts(flow(memory.source(whole)), mode, [])
+    assert with_restarts(flow(parquet.source(folder)), mode, turns) == expected
