@@ -115,6 +115,13 @@ def test_row_groups_are_read_that_may_hold_a_row(tmp_path, condition, groups):
     assert groups_read(source, lambda s: sl.read(s, name="rows").filter(condition)) == groups
 
 
+def test_nan_is_in_no_statistics_and_may_be_anywhere(tmp_path):
+    table = pa.table({"x": [3.0, float("nan"), 3.0, None]})
+    rows = sl.read(parquet.source(written(tmp_path / "a.parquet", table, rows=2)), name="rows")
+    for condition in (col("x") != 3.0, ~(col("x") == 3.0)):
+        assert rows.filter(condition).collect().num_rows == 1
+
+
 def test_without_statistics_everything_is_read(tmp_path):
     path = written(tmp_path / "a.parquet", COLUMNS, write_statistics=False)
     assert groups_read(parquet.source(path), lambda s: sl.read(s, name="rows").filter(col("int") > 100)) == [
