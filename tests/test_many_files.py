@@ -91,7 +91,7 @@ def found(source) -> list[dict[str, Any]]:
     ("tables", "most"), [(after_each_other, READ_AHEAD + 1), (side_by_side, MOST_OPEN + READ_AHEAD)]
 )
 def test_few_partitions_are_open_at_a_time(tables, most, told):
-    made = tables(300)
+    made = tables(100)
     source = Counting(made, told)
     assert found(source) == found(memory.source(pa.concat_tables(made.values())))
     assert source.most[0] <= most if told else source.most[0] <= MOST_OPEN + READ_AHEAD

@@ -53,7 +53,7 @@ def ordered_and_late(times: list[int]) -> tuple[list[tuple[int, int]], list[int]
     return sorted(kept), late
 
 
-@settings(max_examples=settings.default.max_examples // 4)
+@settings(max_examples=settings.default.max_examples // 8)
 @given(times=st.lists(st.integers(-20, 20), max_size=40), chunk=st.integers(1, 7))
 def test_rows_come_in_the_order_of_their_event_times_and_late_ones_are_told(tmp_path_factory, times, chunk):
     kept, late = ordered_and_late(times)

@@ -141,6 +141,8 @@ def test_without_statistics_everything_is_read(tmp_path):
         (lambda s: s.with_columns(int=col("int") * 2).filter(col("int") > 25), [0, 1, 2, 3]),
         (lambda s: s.filter(col("int") < 5).union(s.filter(col("int") > 35)), [0, 3]),
         (lambda s: s.filter(col("int") < 5).union(s), [0, 1, 2, 3]),
+        (lambda s: s.select("text", "int").unkey().filter(col("int") > 25), [2, 3]),
+        (lambda s: s.select("text", int=col("some")).filter(col("int") > 25), [0, 1, 2, 3]),
         (lambda s: s.split(col("int") < 5)[1], [0, 1, 2, 3]),
         (lambda s: s.map(lambda row: row, schema=COLUMNS.schema).filter(col("int") > 25), [0, 1, 2, 3]),
     ],
@@ -245,7 +247,7 @@ CONDITIONS = {
 }
 
 
-@settings(max_examples=settings.default.max_examples // 3)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(
     tables=st.lists(tables(), min_size=1, max_size=3),
     rows=st.integers(1, 9),
@@ -394,7 +396,7 @@ def with_restarts(flow: sl.Flow, mode: str, turns: list[int]) -> list[str]:
     return [*sorted(found), str(driver.pipeline.rows), str(driver.pipeline.engine.late_rows)]
 
 
-@settings(max_examples=settings.default.max_examples // 3)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(
     tables=st.lists(tables(), min_size=1, max_size=3),
     rows=st.integers(1, 9),

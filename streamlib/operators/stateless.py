@@ -14,6 +14,7 @@ from streamlib.core.changes import INSERT, Changelog
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError
 from streamlib.core.expressions import Bound, Expr, bind, columns, lit, output_name
+from streamlib.core.expressions.ast import Column as ColumnName
 from streamlib.core.lazy_columns import LazyColumns
 from streamlib.operators.columns_read import all_of
 from streamlib.operators.conditions import bound_condition, true_rows
@@ -41,6 +42,10 @@ class Select(OperatorSpec):
         schema = pa.schema([before[f.name].with_name(f.name) if f.name in before else f for f in fields])
         changes = carried(stream, plain)
         return (replace(stream, schema=schema, changes=changes),)
+
+    def passes(self) -> Expr | None:
+        """See `Passes`."""
+        return lit(True) if all(isinstance(e, ColumnName) for e in self.expressions) else None
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         (out,) = self.bind(inputs)

@@ -17,7 +17,7 @@ from streamlib.core.batch import Batch
 from streamlib.core.contracts import Chunk, Json, OperatorSpec, OperatorState
 from streamlib.core.errors import InvariantError, SourceError, StreamlibError
 from streamlib.core.time import MAX_TIME, MIN_TIME
-from streamlib.core.watermarks import SourceWatermarks, WatermarkStrategy
+from streamlib.core.watermarks import LAST_TIME, SourceWatermarks, WatermarkStrategy
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.node import Read
 from streamlib.runtime.admission import FloorWatermarks, admit, check_event_times, check_newest
@@ -205,7 +205,8 @@ class Pipeline:
         Of those that are not read yet none, where as many are open as may be: the least event time
         in them still holds the watermark.
         """
-        full = sum(s.behind(p) < MAX_TIME for s in sources for p in s.opened) >= MOST_OPEN
+        # what is read to its end is not counted, whether the reader has told so yet or not
+        full = sum(s.behind(p) < LAST_TIME for s in sources for p in s.opened) >= MOST_OPEN
         found: list[tuple[int, int, int, SourceInput, str]] = []
         for i, s in enumerate(sources):
             upcoming = () if full or not s.by_time else reversed(s.unopened[-READ_AHEAD:])
