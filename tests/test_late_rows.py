@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from streamlib.runtime.parallel import ParallelEngine
 from streamlib.runtime.pipeline import Pipeline
 from streamlib.testing.reference import Expected, Row, reference
 from streamlib.testing.sources import scripted
-from tests.flows import late_rows, missed_rows, pane_rows, table_rows
+from tests.flows import late_rows, missed_rows, pane_rows
 
 KEYS: dict[str, Any] = {
     "near": (pa.int64(), lambda key: key),  # which cells can stand for
@@ -39,9 +40,13 @@ AGGREGATES = {
 class Job:
     """A pipeline whose rows enter a few at a time, with a restart on other workers where it is told to."""
 
-    def __init__(self, stream: sl.Stream, partitions: dict[str, list[Row]], codes: bool) -> None:
-        sinks = {name: memory.sink() for name in ("out", "late", "missed")}
-        self._bound = sl.Flow("f", *(stream.output(n).write(s, name=n) for n, s in sinks.items())).bind()
+    def __init__(
+        self, panes: sl.Stream, updating: bool, partitions: dict[str, list[Row]], codes: bool
+    ) -> None:
+        out = panes.to_changelog() if updating else panes
+        streams = {"out": out, "late": panes.late(), "missed": panes.missed()}
+        sinks = {name: memory.sink() for name in streams}
+        self._bound = sl.Flow("f", *(s.write(sinks[n], name=n) for n, s in streams.items())).bind()
         self._names = list(partitions)
         self._codes = codes
         self._rest = {name: list(rows) for name, rows in partitions.items()}
@@ -100,46 +105,68 @@ class Job:
             if batch.num_rows:
                 self._written[name].append(batch.to_arrow())
 
-    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
-        return {
-            name: table_rows(pa.Table.from_batches(batches, self._types[name]))
-            for name, batches in self._written.items()
-        }
+    def rows(self, name: str) -> list[tuple[Any, ...]]:
+        """What was written, in order."""
+        table = pa.Table.from_batches(self._written[name], self._types[name])
+        plain = [c.cast(pa.int64()) if pa.types.is_timestamp(c.type) else c for c in table.columns]
+        return list(zip(*(column.to_pylist() for column in plain), strict=True))
 
 
-def windowed(
-    kind: str, partitions: list[str], bounded: bool, delay: int, window: Any, final: int
-) -> sl.Stream:
-    schema = pa.schema([("at", pa.int64()), ("key", KEYS[kind][0]), ("value", pa.int64())])
+@st.composite
+def jobs(draw: st.DrawFn, updating: bool) -> tuple[Job, Any]:
+    """A job that ran to its end through restarts, and what the reference says for a lateness."""
+    kind = draw(st.sampled_from(list(KEYS)))
+    dtype, own_key = KEYS[kind]
+    rows = draw(st.lists(ROWS, min_size=1, max_size=3))
+    partitions = {f"p{i}": [r._replace(key=own_key(r.key)) for r in found] for i, found in enumerate(rows)}
+    bounded = len(rows) > 1 or draw(st.booleans())
+    size, every = draw(st.sampled_from([(10, 5), (12, 4), (30, 2), (9, 6), (10, 10), (5, 7)]))
+    delay = draw(st.integers(0, 9))
+    lateness = draw(st.sampled_from([1, 3, 7, 20] if updating else [0, 0, 7]))
+    schema = pa.schema([("at", pa.int64()), ("key", dtype), ("value", pa.int64())])
     source = scripted({p: [] for p in partitions}, schema, unbounded=not bounded)
     stream = sl.read(
         source, name="rows", event_time="at", watermark=sl.bounded_disorder(delay), max_ahead=None
     )
-    over = stream.key_by("key").window(window, allowed_lateness=final)
-    return (over.final_only() if final else over).aggregate(**AGGREGATES)
-
-
-def expected_tables(expected: Expected) -> dict[str, list[tuple[Any, ...]]]:
-    return {"out": pane_rows(expected), "late": late_rows(expected), "missed": missed_rows(expected)}
-
-
-@settings(max_examples=150)
-@given(data=st.data())
-def test_late_rows_miss_the_windows_that_their_own_partition_says_through_restarts_on_any_workers(data):
-    kind = data.draw(st.sampled_from(list(KEYS)))
-    own_key = KEYS[kind][1]
-    rows = data.draw(st.lists(ROWS, min_size=1, max_size=3))
-    partitions = {f"p{i}": [r._replace(key=own_key(r.key)) for r in found] for i, found in enumerate(rows)}
-    bounded = len(rows) > 1 or data.draw(st.booleans())
-    size, every = data.draw(st.sampled_from([(10, 5), (12, 4), (30, 2), (9, 6), (10, 10), (5, 7)]))
-    delay, final = data.draw(st.integers(0, 9)), data.draw(st.sampled_from([0, 0, 7]))
-    window = windows.sliding(size, every=every)
-    job = Job(windowed(kind, list(partitions), bounded, delay, window, final), partitions, kind == "codes")
-    for count, workers in data.draw(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3)), max_size=6)):
+    over = stream.key_by("key").window(windows.sliding(size, every=every), allowed_lateness=lateness)
+    over = over if updating or not lateness else over.final_only()
+    job = Job(over.aggregate(**AGGREGATES), updating, partitions, kind == "codes")
+    for count, workers in draw(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3)), max_size=6)):
         job.offer(count)
         if workers:
             job.restart(workers)
     job.end()
-    expected = reference(partitions, size=size, slide=every, delay=delay, lateness=final)
-    assert job.tables() == expected_tables(expected)
+    expected = partial(reference, partitions, size=size, slide=every, delay=delay)
+    return job, (expected(lateness=lateness), expected(lateness=0))
+
+
+def check_late(job: Job, expected: Expected) -> None:
+    assert sorted(job.rows("late"), key=repr) == late_rows(expected)
+    assert sorted(job.rows("missed"), key=repr) == missed_rows(expected)
     assert job.pipe.engine.late_rows == len(expected.late)
+
+
+@settings(max_examples=100)
+@given(run=jobs(updating=False))
+def test_a_row_misses_the_windows_that_its_own_partition_says_through_restarts_on_any_workers(run):
+    job, (expected, _) = run
+    assert sorted(job.rows("out"), key=repr) == pane_rows(expected)
+    check_late(job, expected)
+
+
+@settings(max_examples=150)
+@given(run=jobs(updating=True))
+def test_a_window_shows_what_came_in_time_first_and_late_rows_as_updates(run):
+    job, (expected, in_time) = run
+    shown: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for *row, kind in job.rows("out"):
+        shown.setdefault(tuple(row[:3]), []).append((kind, tuple(row)))
+    first = {row[:3]: row for row in pane_rows(in_time)}
+    for pane, changes in shown.items():
+        kinds = [kind for kind, _ in changes]
+        assert kinds == ["+I", *["-U", "+U"] * (len(kinds) // 2)]
+        assert all(old == new for (_, new), (_, old) in zip(changes[::2], changes[1::2], strict=False))
+        assert changes[0][1] == first.get(pane, changes[0][1])
+    assert first.keys() <= shown.keys()
+    assert sorted((changes[-1][1] for changes in shown.values()), key=repr) == pane_rows(expected)
+    check_late(job, expected)

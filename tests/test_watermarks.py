@@ -382,6 +382,19 @@ def test_rows_are_cut_before_an_operator_that_may_not_hand_stamps_on(custom):
     assert [row["at"] for row in written(pipe)["late"]] == [3]
 
 
+@pytest.mark.parametrize("chained", [False, True])
+def test_rows_are_cut_before_a_window_that_judges_the_updates_of_another(chained):
+    source = scripted({"p": []}, SCHEMA, unbounded=True)
+    stream = sl.read(source, name="rows", event_time="at", watermark=sl.bounded_disorder(0), max_ahead=None)
+    out = stream.window(windows.tumbling(10), allowed_lateness=10).aggregate(n=sl.count())
+    if chained:
+        out = out.window(windows.tumbling(20), allowed_lateness=10).aggregate(n=sl.sum("n"))
+    flow = sl.Flow("f", out.to_changelog().write(memory.sink(), name="out"))
+    pipe = Pipeline(flow.bind(), {"rows": ["p"]}, "streaming", 0.0)
+    offer(pipe, [1, 12, 3, 14])
+    assert steps(pipe) == ([2, 2] if chained else [4])
+
+
 def test_a_row_behind_the_watermark_whose_window_is_open_either_way_does_not_cut():
     pipe = pipeline("p")
     offer(pipe, [10])

@@ -154,7 +154,8 @@ class Operator(ABC):
     """Whether a row is judged by the later of this operator's watermark and its `Batch.judged_by`.
 
     Where all that judges below a source does, batches with late rows are not cut: see
-    `runtime/admission.py`. What the first output tells must then never be late itself.
+    `runtime/admission.py`. What the first output tells must then never be late itself, unless its type
+    says by how much (`StreamType.lateness`).
     """
 
     delay: int = 0

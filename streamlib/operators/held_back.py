@@ -45,11 +45,6 @@ class HeldBack:
         found = self.aggregator.build(rows, [*keys, missed], slices)
         return found if isinstance(found, Block) else self.aggregator.block_of(found)
 
-    def split(self, blocks: Sequence[Block], owners: npt.NDArray[np.intp]) -> Mapping[int, Sequence[Block]]:
-        """What each owner of key groups gets of blocks, at least one."""
-        parts = self.aggregator.split(blocks, owners)
-        return {w: [b for b in found if isinstance(b, Block)] for w, found in parts.items()}
-
     def add(self, block: Block) -> None:
         """Keep groups until their slice is forgotten."""
         self._store.add(block)
@@ -79,6 +74,14 @@ class HeldBack:
     def restore(self, groups: Block, slices_below: int) -> None:
         """Become what `segments` told; the slices with smaller numbers were forgotten."""
         self._store.restore(groups, slices_below)
+
+
+def blocks_by_owner(
+    aggregator: PartialAggregator, blocks: Sequence[Block], owners: npt.NDArray[np.intp]
+) -> Mapping[int, Sequence[Block]]:
+    """What each owner of key groups gets of some blocks."""
+    parts = aggregator.split(blocks, owners) if blocks else {}
+    return {w: [b for b in found if isinstance(b, Block)] for w, found in parts.items()}
 
 
 def _last_missed(block: Block) -> npt.NDArray[np.int64]:

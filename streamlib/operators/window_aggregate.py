@@ -26,7 +26,7 @@ from streamlib.operators.columns_read import all_of
 from streamlib.operators.fired_windows import FiredWindows
 from streamlib.operators.firing import MakeBlock, first_from
 from streamlib.operators.group_tables import INSTANT, WINDOW_BOUNDS, GroupTables, key_fields, result_schema
-from streamlib.operators.held_back import HeldBack
+from streamlib.operators.held_back import HeldBack, blocks_by_owner
 from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator
 from streamlib.operators.slices import SliceStore
 from streamlib.operators.updates import Updates
@@ -124,18 +124,23 @@ def _is_bound(field: pa.Field) -> bool:
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of rows: partials by slice, and those of rows that are held back."""
+    """What came of rows: partials by slice, those of rows that are held back, and updates by window."""
 
     partials: Sequence[Partial] = ()
     held: Sequence[Block] = ()
+    updates: Sequence[Block] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.partials or self.held)
+        return bool(self.partials or self.held or self.updates)
 
     @classmethod
     def of(cls, parts: Sequence[Taken]) -> Taken:
         """All of some, in order."""
-        return cls([p for part in parts for p in part.partials], [b for part in parts for b in part.held])
+        return cls(
+            [partial for part in parts for partial in part.partials],
+            [block for part in parts for block in part.held],
+            [block for part in parts for block in part.updates],
+        )
 
 
 class WindowAggregateOperator(Operator):
@@ -212,9 +217,27 @@ class WindowAggregateOperator(Operator):
         assert batch.event_time is not None
         if not batch.num_rows:
             return Taken(), []
-        placed = self._grid.place(batch.event_time, self._closed(batch), self._last_fired())
-        taken = Taken(self._partials(batch, placed, grouped), self._held_back(batch, placed))
+        placed = self._place(batch, batch.event_time)
+        taken = Taken(
+            self._partials(batch, placed, grouped),
+            self._held_back(batch, placed),
+            self._updates(batch, placed),
+        )
         return taken, self._late_outputs(batch, placed)
+
+    def _place(self, batch: Batch, times: Micros) -> Placement:
+        """Where the rows go: judged by the watermark, or by stamps that are later."""
+        if batch.judged_by is None:
+            closed = earlier(self._watermark, self._lateness)
+            return self._grid.place(times, MIN_TIME if batch.time_bounds[0] >= closed else closed)
+        return self._place_stamped(times, np.maximum(batch.judged_by, self._watermark))
+
+    def _place_stamped(self, times: Micros, marks: Micros) -> Placement:
+        return self._grid.place(times, self._closed(marks), fired=self._last_fired())
+
+    def _closed(self, marks: Micros) -> Micros:
+        """What closes windows at these watermarks: they are over if they end there or before."""
+        return add_saturating(marks, -self._lateness) if self._lateness else marks
 
     def _partials(self, batch: Batch, placed: Placement, grouped: bool) -> tuple[Partial, ...]:
         if not len(placed.slices):
@@ -231,6 +254,14 @@ class WindowAggregateOperator(Operator):
         rows = batch.take(found)
         return (self._held.build(rows, self._keys(rows, None), slices, missed),)
 
+    def _updates(self, batch: Batch, placed: Placement) -> tuple[Block, ...]:
+        if placed.updates is None:
+            return ()
+        found, windows, starts = placed.updates
+        rows = batch.take(found)
+        partial = self._aggregator.build(rows, self._keys(rows, starts), windows)
+        return (partial if isinstance(partial, Block) else self._aggregator.block_of(partial),)
+
     def _keys(self, rows: Batch, starts: Micros | None) -> list[Column]:
         keys = [rows.column(key) for key in self._stream.keys]
         return keys if starts is None else [*keys, starts]
@@ -239,21 +270,15 @@ class WindowAggregateOperator(Operator):
         """The number of the last window that has fired."""
         return self._grid.last_over(earlier(self._watermark, self.delay))
 
-    def _closed(self, batch: Batch) -> int | Micros:
-        """What has closed the windows for which a row is late: they end there or before."""
-        if batch.judged_by is None:
-            closed = earlier(self._watermark, self._lateness)
-            return MIN_TIME if batch.time_bounds[0] >= closed else closed
-        marks = np.maximum(batch.judged_by, self._watermark)
-        return add_saturating(marks, -self._lateness) if self._lateness else marks
-
     def split(self, taken: Sequence[Taken], owners: npt.NDArray[np.intp]) -> Mapping[int, Taken]:
         """See `Combines`."""
         merge, self._groups = self._groups, True
         together = Taken.of(taken)
         partials = self._aggregator.split(together.partials, owners, merge) if together.partials else {}
-        held = self._held.split(together.held, owners) if together.held else {}
-        return {w: Taken(partials.get(w, ()), held.get(w, ())) for w in sorted({*partials, *held})}
+        held = blocks_by_owner(self._held.aggregator, together.held, owners)
+        updates = blocks_by_owner(self._aggregator, together.updates, owners)
+        workers = sorted({*partials, *held, *updates})
+        return {w: Taken(partials.get(w, ()), held.get(w, ()), updates.get(w, ())) for w in workers}
 
     def merge(self, parts: Sequence[Taken]) -> Iterable[Output]:
         """See `Combines`."""
@@ -361,21 +386,41 @@ class UpdatingWindowAggregate(WindowAggregateOperator):
     def __init__(self, spec: WindowAggregate, stream: StreamType, out: pa.Schema, missed: pa.Schema) -> None:
         super().__init__(spec, stream, out, missed)
         self.delay = 0
-        self.judges_stamped = False  # which late rows the first result holds depends on when it is shown
+        self.judges_stamped = not self._by_arrival  # updates come after what arrived later
+        self._ahead = SliceStore(self._grid, self._aggregator, crowds=False)
+        """Updates by window, of windows that have not fired."""
         slices = self._aggregator
         self._windows = PartialAggregator([*self._key_types, pa.int64()], slices.aggregates, slices.own)
         self._fired = FiredWindows(self._windows)
         self._results_can_wait = False
         self._fired_tables = GroupTables([*self._key_names, "__window"], self._windows)
+        self._ahead_tables = GroupTables(self._key_names, self._aggregator, "__window")
 
     def _may_wait(self, batch: Batch) -> bool:
         return False  # a row of a window that was shown is an update at once
 
+    def _place_stamped(self, times: Micros, marks: Micros) -> Placement:
+        return self._grid.place(times, self._closed(marks), shown=marks)
+
     def _add(self, taken: Taken) -> Iterable[Output]:
         fired = self._last_fired()
+        for block in taken.held:
+            self._held.add(block)
+        for block in taken.updates:
+            self._ahead.add(block)
         behind: list[Block] = []
         for partial in taken.partials:
             behind += self._split_off(partial, fired)
+        return self._update([*behind, *self._take_ahead(fired)])
+
+    def _take_ahead(self, fired: int) -> list[Block]:
+        """The updates of windows that have fired by now, up to number `fired`."""
+        parts = [block.slice(0, first_from(block, fired + 1)) for block in self._ahead.blocks]
+        self._ahead.forget(fired + 1)
+        return [block for block in parts if len(block)]
+
+    def _update(self, behind: Sequence[Block]) -> Iterable[Output]:
+        """What becomes of fired windows by groups that are numbered by them."""
         if not behind:
             return []
         step = self._fired.update(self._aggregator.merge(behind))
@@ -406,8 +451,9 @@ class UpdatingWindowAggregate(WindowAggregateOperator):
         return [late.renumbered(windows, rows)] if len(rows) else []
 
     def _fire(self, before: int, watermark: int) -> Iterator[Output]:
-        self._fired.forget(self._grid.last_over(earlier(watermark, self._lateness)))
         yield from super()._fire(before, watermark)
+        yield from self._update(self._take_ahead(self._grid.last_over(watermark)))
+        self._fired.forget(self._grid.last_over(earlier(watermark, self._lateness)))
 
     def _result(self, fired: Block) -> Batch:
         self._fired.add(fired)
@@ -420,9 +466,9 @@ class UpdatingWindowAggregate(WindowAggregateOperator):
 
     def snapshot(self) -> OperatorState:
         state = super().snapshot()
-        return replace(
-            state, tables={**state.tables, "fired": self._fired.segments(self._fired_tables.table)}
-        )
+        fired = self._fired.segments(self._fired_tables.table)
+        ahead = self._ahead.segments(self._ahead_tables.table)
+        return replace(state, tables={**state.tables, "fired": fired, "ahead": ahead})
 
     def restore(self, state: OperatorState) -> None:
         super().restore(state)
@@ -430,6 +476,9 @@ class UpdatingWindowAggregate(WindowAggregateOperator):
         if groups is not None:
             over = self._grid.last_over(earlier(self._watermark, self._lateness))
             self._fired.restore(self._fired_tables.block(groups), over)
+        ahead = state.table("ahead")
+        if ahead is not None:
+            self._ahead.restore(self._ahead_tables.block(ahead), self._last_fired() + 1)
 
 
 def check_time(stream: StreamType, lateness: int) -> None:

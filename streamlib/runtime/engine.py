@@ -101,7 +101,8 @@ class _Rows(enum.Enum):
         if operator is None:
             return self  # the source itself
         if self is _Rows.STAMPED and operator.judges_stamped:
-            return _Rows.NEVER_LATE if output == 0 else _Rows.OTHER
+            never_late = output == 0 and not stage.bound.output_types[0].lateness
+            return _Rows.NEVER_LATE if never_late else _Rows.OTHER
         if self is _Rows.STAMPED and operator.keeps_stamps and not stage.custom and stage.passes_time:
             return _Rows.STAMPED
         return _Rows.NEVER_LATE if self is _Rows.NEVER_LATE else _Rows.OTHER

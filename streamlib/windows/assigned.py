@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,18 +33,23 @@ class AssignedGrid:
     def numbers_tell_starts(self) -> bool:
         return False
 
-    def place(self, times: Micros, closed: int | Micros, fired: int = MAX_TIME) -> Placement:
+    def place(
+        self, times: Micros, closed: int | Micros, fired: int = MAX_TIME, shown: Micros | None = None
+    ) -> Placement:
         # a slice is one window's alone, so that no row is held
         rows, starts, ends = self.assign(times)
         if isinstance(closed, int):
             self._check_next(ends, closed)
         over = ends <= (closed if isinstance(closed, int) else closed.take(rows))
-        if not over.any():
+        later = ~over if shown is None else ends > shown.take(rows)
+        if later.all():
             return Placement(rows, ends, starts)
-        kept = ~over
-        late = _marked(rows[over], len(times)) & ~_marked(rows[kept], len(times))
-        missed = (rows[over], starts[over], ends[over])
-        return Placement(rows[kept], ends[kept], starts[kept], late if late.any() else None, missed)
+        late = _marked(rows[over], len(times)) & ~_marked(rows[~over], len(times))
+        missed = (rows[over], starts[over], ends[over]) if over.any() else None
+        update = ~over & ~later
+        updates = (rows[update], ends[update], starts[update]) if update.any() else None
+        found = Placement(rows[later], ends[later], starts[later], late if late.any() else None, missed)
+        return replace(found, updates=updates)
 
     def assign(self, times: Micros) -> tuple[Indices, Micros, Micros]:
         """What the assigner answers, checked."""

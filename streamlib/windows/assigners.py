@@ -154,43 +154,54 @@ class SlidingWindow(WindowAssigner):
         rows, windows = self.windows_holding(self.slices(times), MIN_TIME, MAX_TIME)
         return rows, self.starts(windows), self.ends(windows)
 
-    def place(self, times: Micros, closed: int | Micros, fired: int = MAX_TIME) -> Placement:
+    def place(
+        self, times: Micros, closed: int | Micros, fired: int = MAX_TIME, shown: Micros | None = None
+    ) -> Placement:
         """See `Grid`. A row goes into its one slice if its last window is still open."""
         slices = self.slices(times)
-        behind = _behind(times, closed)
+        limit = closed if shown is None else shown
+        behind = _behind(times, limit)
         if not len(behind) and self.slide <= self.size:
             return Placement(None, slices)
         inside = None if self.slide <= self.size else self.holds(self.last_windows_of(slices), slices)
         if not len(behind):
             return _placed(slices, inside, behind)
-        closed = closed if isinstance(closed, int) else closed.take(behind)
+        closed, limit = _at(closed, behind), _at(limit, behind)
         found = slices.take(behind)
-        index, windows = self._over(found, closed)
+        index, windows = self._ended(found, limit)
         newest = self.last_windows_of(found)
-        late = self.holds(newest, found) & (self.ends(newest) <= closed)
+        has_window, last_end = self.holds(newest, found), self.ends(newest)
+        late, no_more = has_window & (last_end <= closed), has_window & (last_end <= limit)
         last_missed = np.full(len(behind), MIN_TIME)
         last_missed[index] = windows  # of several of a row the last write stays: the largest
-        held = ~late & (self._apart(closed, len(behind), len(times)) | (last_missed > clamp(fired)))
-        placed = _placed(slices, inside, behind[late | held])
+        apart = self._apart(closed, len(behind), len(times)) | (last_missed > clamp(fired))
+        held = ~no_more & (apart if shown is None else apart | (last_missed > MIN_TIME))
+        over = self.ends(windows) <= _at(closed, index)
+        missed, updated = np.flatnonzero(over), np.flatnonzero(~over)
+        rows = behind.take(index)
         return replace(
-            placed,
+            _placed(slices, inside, behind[no_more | held]),
             late=_mask(behind[late], len(times)),
-            missed=(behind.take(index), self.starts(windows), self.ends(windows)) if len(index) else None,
+            missed=self._bounds(rows.take(missed), windows.take(missed)) if len(missed) else None,
             held=(behind[held], found[held], last_missed[held]) if held.any() else None,
+            updates=(rows.take(updated), windows.take(updated), None) if len(updated) else None,
         )
+
+    def _bounds(self, rows: Indices, windows: Micros) -> tuple[Indices, Micros, Micros]:
+        return rows, self.starts(windows), self.ends(windows)
 
     def _apart(self, closed: int | Micros, behind: int, rows: int) -> bool:
         """Whether all rows behind are better held: a few that lie far back make many slices of a batch."""
         return not isinstance(closed, int) and self.slide < self.size and behind * FEW_BEHIND <= rows
 
-    def _over(self, slices: Micros, closed: int | Micros) -> tuple[Indices, Micros]:
-        """Every pair of a slice and a window that holds it and is over; the windows of a slice in order."""
-        last = self.last_over(closed if isinstance(closed, int) else int(closed.max()))
+    def _ended(self, slices: Micros, limit: int | Micros) -> tuple[Indices, Micros]:
+        """Every pair of a slice and a window of it that ends by `limit`; the windows of a slice in order."""
+        last = self.last_over(limit if isinstance(limit, int) else int(limit.max()))
         index, windows = self.windows_holding(slices, MIN_TIME, last)
-        if isinstance(closed, int):
+        if isinstance(limit, int):
             return index, windows
-        over = self.ends(windows) <= closed.take(index)
-        return index[over], windows[over]
+        ended = self.ends(windows) <= limit.take(index)
+        return index[ended], windows[ended]
 
     def describe(self) -> str:
         """The window on one line, as it is written."""
@@ -205,6 +216,10 @@ def _behind(times: Micros, closed: int | Micros) -> Indices:
     if isinstance(closed, int) and (closed == MIN_TIME or int(times.min()) >= closed):
         return np.empty(0, np.intp)
     return np.flatnonzero(times < closed)
+
+
+def _at(limit: int | Micros, rows: Indices) -> int | Micros:
+    return limit if isinstance(limit, int) else limit.take(rows)
 
 
 def _placed(slices: Micros, inside: npt.NDArray[np.bool_] | None, gone: Indices) -> Placement:

@@ -66,6 +66,8 @@ class Placement:
         missed: rows (indices), starts and ends, an entry for each row and window that was over.
         held: rows (indices), their slices, and the last window that each missed (`MIN_TIME`: none). Where
             it has not fired they must not enter their slices. They have no other placement.
+        updates: rows (indices), windows that take the row after they were shown, and their starts (None
+            where numbers tell them). Such a row has no placement but these and `held`.
     """
 
     rows: Indices | None
@@ -74,6 +76,7 @@ class Placement:
     late: npt.NDArray[np.bool_] | None = None
     missed: tuple[Indices, Micros, Micros] | None = None
     held: tuple[Indices, Micros, Micros] | None = None
+    updates: tuple[Indices, Micros, Micros | None] | None = None
 
 
 class Grid(Protocol):
@@ -88,10 +91,13 @@ class Grid(Protocol):
         """Whether a window's number tells its start. Else the start is kept beside the keys."""
         ...
 
-    def place(self, times: Micros, closed: int | Micros, fired: int = MAX_TIME) -> Placement:
+    def place(
+        self, times: Micros, closed: int | Micros, fired: int = MAX_TIME, shown: Micros | None = None
+    ) -> Placement:
         """Where rows go whose windows are over if they end at `closed` (of each row, or one) or before.
 
-        Windows up to number `fired` have fired.
+        Windows up to number `fired` have fired. With `shown` (of each row, at least `closed`) windows that
+        end there or before show a result without the row; those that are not over take it afterwards.
         """
         ...
 
