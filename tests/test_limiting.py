@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toolz import pipe
 
@@ -15,6 +16,7 @@ import streamlib as sl
 from streamlib import operators as op
 from streamlib.connectors import memory
 from streamlib.core.errors import DefinitionError, EventTimeError, TypeMismatchError, UnknownColumnError
+from streamlib.operators.apart import first_apart
 from streamlib.testing import assert_parity, assert_survives
 from tests.sharing import same_rows, shared_rows
 
@@ -70,9 +72,34 @@ def test_distinct_keeps_the_first_of_those_within_the_time(rows, within, chunk):
     assert same_rows(repeated + expected, table)
 
 
-def test_distinct_over_a_time_much_longer_than_its_interval_goes_row_by_row():
+@settings(max_examples=200)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 2)), max_size=120),
+    interval=st.integers(1, 30),
+    order=st.sampled_from(["as they are", "rising", "falling", "nearly rising"]),
+    far=st.sampled_from([0, 2**63 - 301, -(2**63)]),
+)
+def test_rows_are_kept_apart_as_one_after_the_other(rows, interval, order, far):
+    """Whether times rise, fall, or neither."""
+    if order != "as they are":
+        slack = 25 if order == "nearly rising" else 0
+        keyed = [(at + (7 * n) % (slack + 1), n) for n, (at, _) in enumerate(rows)]
+        rows = [rows[n] for _, n in sorted(keyed, reverse=order == "falling")]
+    kept: list[tuple[int, int]] = []
+    expected = []
+    for at, value in rows:
+        expected.append(all(v != value or abs(at - t) >= interval for t, v in kept))
+        if expected[-1]:
+            kept.append((at, value))
+    times = np.array([at + far for at, _ in rows], np.int64)
+    values = np.array([value for _, value in rows], np.int64)
+    assert first_apart(values, times, interval).tolist() == expected
+
+
+@pytest.mark.parametrize("within", [10, 2**60])
+def test_distinct_keeps_rows_apart_over_many_intervals_and_over_more_than_there_are(within):
     rows = [{"at": 3 * n, "key": "a", "n": n} for n in range(500)]
-    assert of(rows, 1000).distinct("key", within=10).collect().to_pylist() == distinct(rows, 10)
+    assert of(rows, 1000).distinct("key", within=within).collect().to_pylist() == distinct(rows, within)
 
 
 @given(

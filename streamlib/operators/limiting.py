@@ -13,6 +13,7 @@ import numpy.typing as npt
 from streamlib.core.batch import Batch, Column
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.core.time import MAX_TIME, MIN_TIME, clamp, show_duration
+from streamlib.operators.apart import MOST_SPAN, first_apart
 from streamlib.operators.columns_read import all_of
 from streamlib.operators.group_tables import key_fields
 from streamlib.operators.grouping import decoded_type, key_column
@@ -21,8 +22,6 @@ from streamlib.state.key_groups import check_key_type
 from streamlib.state.key_slots import KeySlots, Slots
 
 Mask = npt.NDArray[np.bool_]
-
-_ROUNDS = 8  # of choosing whole columns at a time, before what is left of a batch is gone through row by row
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,18 +159,13 @@ class _Distinct(_Limiting):
         own = KeySlots(self._types).of(keys, len(times))
         around = [self._known.of(intervals + step, keys) for step in (-1, 0, 1)]
         kept = np.zeros(len(times), np.bool_)
-        left = self._open(np.arange(len(times)), around, times)
-        for _ in range(_ROUNDS):
-            if not len(left):
-                return kept
-            _, first = np.unique(own.take(left), return_index=True)  # of each values the first to arrive
-            chosen = left.take(first)
+        most = max(1, MOST_SPAN // self._interval)  # beyond a year the rows of a batch are not all at once
+        for start in range(0, len(times), most):
+            rows = np.arange(start, min(start + most, len(times)))
+            left = self._open(rows, around, times)
+            chosen = left[first_apart(own.take(left), times.take(left), self._interval)]
             kept[chosen] = True
             self._known.put(around[1].take(chosen), times.take(chosen))
-            left = self._open(left, around, times)
-        chosen = self._one_by_one(left, around, times)
-        kept[chosen] = True
-        self._known.put(around[1].take(chosen), times.take(chosen))
         return kept
 
     def _open(self, rows: Slots, around: Sequence[Slots], times: Slots) -> Slots:
@@ -181,20 +175,6 @@ class _Distinct(_Limiting):
             last = self._known.get(slots.take(rows))
             free &= (np.abs(times.take(rows) - last) >= self._interval) | (last == MIN_TIME)
         return rows[free]
-
-    def _one_by_one(self, rows: Slots, around: Sequence[Slots], times: Slots) -> Slots:
-        """The rows to keep where few values come over many intervals: each hangs on the one before it."""
-        known: dict[int, int] = {}
-        interval, chosen = self._interval, []
-        for row, before, here, after in zip(
-            rows.tolist(), *(slots.take(rows).tolist() for slots in around), strict=True
-        ):
-            time = int(times[row])
-            near = (known.get(slot) for slot in (before, here, after))
-            if all(last is None or abs(time - last) >= interval for last in near):
-                known[here] = time
-                chosen.append(row)
-        return np.array(chosen, np.intp)
 
 
 # --------------------------------------------------------------------------- throttle

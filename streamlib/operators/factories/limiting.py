@@ -49,8 +49,12 @@ def distinct(*columns: str, within: Duration, name: str | None = None) -> Transf
     """Of rows with the same values in `columns` the first to arrive; another one when `within` has passed.
 
     A row goes if a row with the same values was kept whose event time is less than `within` before or after
-    its own. On a keyed stream values count key by key, and workers share the keys. State ends
-    with the watermark.
+    its own. On a keyed stream values count key by key, and workers share the keys.
+
+    State is a number for each row that was kept less than about twice `within` behind the watermark: it is
+    bounded by how far rows run ahead of the watermark. A source without an end has one that moves. In a
+    backfill it moves with the statistics of Parquet files; over CSV at the end alone, and until
+    then every row that was kept counts.
 
     Two more outputs hold the rest: `.output("repeated")` the rows that were dropped, and
     `.output("late")` those that can't be judged any more, at least `within` behind the watermark (and at
@@ -82,7 +86,8 @@ def throttle(most: int, *, per: Duration, name: str | None = None) -> Transform:
     Intervals are those of a tumbling window: `per="1min"` counts anew every full minute. Without `key_by`
     all rows count together. Nothing waits and nothing is slowed down; the rows beyond are the output
     `.output("over")`. Rows whose interval the watermark has passed are in `.output("late")`, and counted as
-    late rows. State ends with the watermark.
+    late rows. State is a count for each key and interval that the watermark has not passed, with the same
+    bound as that of `distinct`.
 
     Args:
         most: from 1 on.
