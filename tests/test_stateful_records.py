@@ -172,6 +172,8 @@ def test_states_that_grow_for_ever_and_the_order_are_said_in_the_plan():
     keyed = of(random_rows(0)).key_by("key")
     text = sl.Flow("f", keyed.fold(0, total).write(memory.sink(), name="o")).explain()
     assert "unbounded state: grows with every new key; give `ttl=` to bound it" in text
+    running = keyed.aggregate(n=sl.count()).write(memory.table_sink(), name="o")
+    assert "grows with every new key; aggregate in windows to bound it" in sl.Flow("f", running).explain()
     assert "order-sensitive" in text
     bounded = sl.Flow("f", keyed.fold(0, total, ttl="1h").write(memory.sink(), name="o")).explain()
     assert "unbounded" not in bounded

@@ -60,6 +60,9 @@ class RunningAggregate(OperatorSpec):
     def keeps(self, inputs: Sequence[StreamType]) -> str | None:
         return keeps(self.aggregates, inputs[0])
 
+    def grows(self, inputs: Sequence[StreamType]) -> str | None:
+        return "with every new key; aggregate in windows to bound it" if inputs[0].keys else None
+
     def state_version(self) -> Json:
         return repr(canonical(self))
 

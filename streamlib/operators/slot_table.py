@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -16,10 +15,10 @@ from streamlib.operators.bound_aggregate import StateField
 from streamlib.operators.grouping import take_rows
 from streamlib.operators.partials import Block, PartialAggregator
 from streamlib.operators.state_columns import each_once, same_kind
-from streamlib.state.deltas import Deltas
-from streamlib.state.images import Image, Marks
+from streamlib.state.images import Marks
 from streamlib.state.key_columns import GrowingColumn, LogColumn, VectorColumn
 from streamlib.state.key_slots import KeySlots, Slots
+from streamlib.state.slot_changes import SlotChanges
 
 
 class ToTable(Protocol):
@@ -43,10 +42,8 @@ class SlotTable:
         self._number = number
         self._keys = KeySlots(aggregator.key_types)
         self._columns: list[GrowingColumn] = [_growing(field) for field in aggregator.columns]
-        self._changed = VectorColumn(np.dtype(np.bool_))  # since the last snapshot
+        self._changes = SlotChanges()
         self._begun = False
-        self._images: list[weakref.ref[Image]] = []
-        self._deltas = Deltas()
 
     def __len__(self) -> int:
         """How many slots there are."""
@@ -62,9 +59,9 @@ class SlotTable:
     def slots(self, keys: Sequence[Column], rows: int) -> Slots:
         """The slot of each row's key; new ones have the states of no rows."""
         slots = self._keys.of(keys, rows)
-        new = len(self._keys) - len(self._changed)
+        new = len(self._keys) - len(self._changes)
         if new:
-            self._changed.append(np.zeros(new, np.bool_))
+            self._changes.added(new)
             for i, field in enumerate(self._aggregator.columns):
                 if self._columns.index(self._columns[i]) == i:
                     self._columns[i].append(_blank(field, new))
@@ -81,7 +78,7 @@ class SlotTable:
 
     def put(self, slots: Slots, states: Sequence[Column]) -> None:
         """Replace the states of slots, which differ."""
-        self._touch(slots)
+        self._changes.touch(slots)
         self._begun = True
         for column, values in zip(self._columns, states, strict=True):
             column.put(slots, values)
@@ -99,7 +96,7 @@ class SlotTable:
         Only where all state columns are numbers. Those that always got the same states are one column.
         """
         assert self._aggregator.numbers is not None
-        self._touch(slots)
+        self._changes.touch(slots)
         self._part(states)
         with np.errstate(all="ignore"):  # as in `StateColumn.scatter`
             for i, field in enumerate(self._aggregator.numbers):
@@ -119,15 +116,6 @@ class SlotTable:
                 columns[i] = column.copied()
         self._begun = True
 
-    def _touch(self, slots: Slots) -> None:
-        """Before these slots are written."""
-        if self._images:
-            images = [(ref, image) for ref in self._images if (image := ref()) and not image.done]
-            for _, image in images:
-                image.save(slots)
-            self._images = [ref for ref, _ in images]
-        self._changed.put(slots, True)
-
     # ------------------------------------------------------------------ state
 
     def segments(self, to_table: ToTable, live: Callable[[int, int], Marks]) -> list[Segment]:
@@ -135,24 +123,15 @@ class SlotTable:
 
         `live` says of slots from one number up to another which have a group worth telling.
         """
-        changed = np.asarray(self._changed.all())
-        self._changed = VectorColumn(np.dtype(np.bool_))
-        self._changed.append(np.zeros(len(changed), np.bool_))
-        return self._deltas.segments(changed, live, lambda marks: self._segment(marks, to_table))
-
-    def _segment(self, marks: Marks, to_table: ToTable) -> Segment:
-        """The marked groups as they are now; gathered when it is made, as are their keys, which stay."""
         *keys, key_groups = self._keys.fixed()
-        image = Image(marks, self._columns)
-        self._images.append(weakref.ref(image))
-        whole, number = self._aggregator.own == len(self._aggregator.key_types), self._number
+        whole = self._aggregator.own == len(self._aggregator.key_types)
 
-        def build() -> pa.Table:
-            slots, states = image.gather()
-            groups = Block(np.full(len(slots), number), tuple(take(slots) for take in keys), states)
+        def table(slots: Slots, states: tuple[Column, ...]) -> pa.Table:
+            numbers = np.full(len(slots), self._number)
+            groups = Block(numbers, tuple(take(slots) for take in keys), states)  # keys stay as they are
             return to_table(groups, key_groups(slots) if whole else None)
 
-        return Segment(build)
+        return self._changes.segments(self._columns, live, table)
 
 
 def _growing(field: StateField) -> GrowingColumn:

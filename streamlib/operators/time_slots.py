@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from streamlib.core.batch import Column, as_arrow
 from streamlib.core.segment import Segment
+from streamlib.state.images import Marks
 from streamlib.state.key_columns import VectorColumn
 from streamlib.state.key_groups import KEY_GROUP_COLUMN, key_groups
 from streamlib.state.key_slots import KeySlots, Slots
+from streamlib.state.slot_changes import SlotChanges
 
 Numbers = npt.NDArray[np.int64]
 
-MANY_SEGMENTS = 64  # files that a restore has to read for one table
 MANY_DEAD = 65_536  # slots, a few MB: fewer without a number are not worth making the table anew
 
 
@@ -38,9 +39,7 @@ class TimeSlots:
     def _clear(self) -> None:
         self._slots = KeySlots([pa.int64(), *self._key_types])
         self._numbers = VectorColumn(np.dtype(np.int64))
-        self._changed = VectorColumn(np.dtype(np.bool_))  # since the last snapshot
-        self._segments: list[Segment] = []
-        self._delta_rows = 0  # in the segments behind the first one
+        self._changes = SlotChanges()
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -50,7 +49,7 @@ class TimeSlots:
         slots = self._slots.of([intervals, *keys], len(intervals))
         new = len(self._slots) - len(self._numbers)
         self._numbers.append(np.full(new, self._nothing, np.int64))
-        self._changed.append(np.zeros(new, np.bool_))
+        self._changes.added(new)
         return slots
 
     def get(self, slots: Slots) -> Numbers:
@@ -59,8 +58,8 @@ class TimeSlots:
 
     def put(self, slots: Slots, numbers: Numbers) -> None:
         """Set the numbers of slots, which differ."""
+        self._changes.touch(slots)
         self._numbers.put(slots, numbers)
-        self._changed.put(slots, np.ones(len(slots), np.bool_))
 
     def drop(self, before: int) -> None:
         """Forget the intervals below `before`; nobody asks for them any more."""
@@ -76,18 +75,17 @@ class TimeSlots:
     # ------------------------------------------------------------------ state
 
     def segments(self) -> list[Segment]:
-        """All numbers as segments: those of the last snapshot, and one of what changed since."""
-        changed = np.flatnonzero(self._changed.all())
-        self._delta_rows += len(changed)
-        if not self._segments or self._delta_rows > len(self) or len(self._segments) > MANY_SEGMENTS:
-            self._segments, self._delta_rows = [], 0
-            changed = np.flatnonzero(np.asarray(self._numbers.all()) != self._nothing)
-        np.asarray(self._changed.all())[:] = False
-        if len(changed):
-            intervals, *keys = self._slots.keys(changed)
-            numbers = self.get(changed)
-            self._segments.append(Segment(lambda: self._table(intervals, keys, numbers)))
-        return list(self._segments)
+        """All numbers as they were at several times, the last of which counts."""
+        intervals, *keys, _ = self._slots.fixed()
+
+        def table(slots: Slots, columns: tuple[Column, ...]) -> pa.Table:
+            return self._table(intervals(slots), [key(slots) for key in keys], np.asarray(columns[0]))
+
+        return self._changes.segments([self._numbers], self._put, table)
+
+    def _put(self, start: int, stop: int) -> Marks:
+        """Whether anything was put into the slots from one number up to another."""
+        return np.asarray(self._numbers.all())[start:stop] != self._nothing
 
     def _table(self, intervals: Column, keys: Sequence[Column], numbers: Numbers) -> pa.Table:
         columns = {KEY_GROUP_COLUMN: key_groups(keys[: self._own], len(numbers)), "interval": intervals}
