@@ -42,11 +42,8 @@ class Bare(windows.WindowAssigner):
         return np.arange(len(times)), starts, starts + self.size
 
 
-@dataclass(eq=False)
-class Changing(AggregateFunction):
-    """Decorated, and not frozen."""
-
-    value: Argument
+class Counting(AggregateFunction):
+    """The methods of an aggregate."""
 
     def state_types(self, value):
         return {"n": pa.int64()}
@@ -65,6 +62,13 @@ class Changing(AggregateFunction):
 
     def finish(self, state):
         return state["n"]
+
+
+@dataclass(eq=False)
+class Changing(Counting):
+    """Decorated, and not frozen."""
+
+    value: Argument
 
 
 def test_windows_and_aggregates_that_can_change_are_refused_like_operators() -> None:
@@ -195,3 +199,36 @@ def test_frames_that_arrow_refuses_say_which_column_it_was() -> None:
     doubled = pd.DataFrame([[1, 2]], columns=["price", "price"])
     with pytest.raises(DefinitionError, match="several columns are called 'price'"):
         memory.source(doubled)
+
+
+@dataclass(frozen=True, eq=False)
+class Showing(Counting):
+    """Shows the value that has the number of rows."""
+
+    value: Argument
+    dtype: pa.DataType
+    values: tuple[Any, ...]
+
+    def result_type(self, value):
+        return self.dtype
+
+    def finish(self, state):
+        return pa.array([self.values[n % len(self.values)] for n in state["n"].tolist()], self.dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        (pa.list_(pa.float64(), 2), ([1.0, float("nan")], [1.0, 2.0], None, [0.0, 2.0])),
+        (
+            pa.struct({"x": pa.int64(), "w": pa.list_(pa.string())}),
+            ({"x": 1, "w": ["a"]}, None, {"x": 2, "w": None}),
+        ),
+        (pa.map_(pa.string(), pa.int64()), ([("a", 1)], None, [("a", 2), ("b", 1)])),
+    ],
+    ids=["lists of one size", "structs", "maps"],
+)
+def test_running_aggregates_may_show_nested_values(dtype: pa.DataType, values: tuple[Any, ...]) -> None:
+    shown = read(ROWS, chunk_rows=4).aggregate(v=Showing("price", dtype=dtype, values=values))
+    (row,) = shown.collect().to_pylist()
+    assert repr(row["v"]) == repr(values[len(ROWS) % len(values)])

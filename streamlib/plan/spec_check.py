@@ -31,7 +31,7 @@ def _wrong(spec: object) -> StreamlibError | None:
 def changeable(description: Value) -> StreamlibError | None:
     """The error of a description that can change once a flow holds it, or that compares its fields itself."""
     name = type(description).__name__
-    params = vars(type(description)).get("__dataclass_params__")
+    params = getattr(description, "__dataclass_params__", None)
     if params is None or not params.frozen:
         return DefinitionError(
             f"the description {name} can be changed after the flow was built",

@@ -158,8 +158,13 @@ class KeySlots:
 
 def same_values(left: pa.Array, right: pa.Array) -> npt.NDArray[np.bool_]:
     """Whether each two values are equal; nulls are equal to each other, so are NaNs."""
-    if pa.types.is_list(left.type) or pa.types.is_large_list(left.type):
+    dtype = left.type
+    if pa.types.is_list(dtype) or pa.types.is_large_list(dtype):
         return _same_lists(left, right)
+    if pa.types.is_fixed_size_list(dtype) or pa.types.is_map(dtype):
+        return _same_lists(left.cast(pa.list_(_element(dtype))), right.cast(pa.list_(_element(dtype))))
+    if pa.types.is_struct(dtype):
+        return _same_structs(left, right)
     equal = pc.equal(left, right)
     if pa.types.is_floating(left.type):
         equal = pc.or_(equal, pc.and_(pc.is_nan(left), pc.is_nan(right)))
@@ -177,6 +182,21 @@ def _same_lists(left: pa.Array, right: pa.Array) -> npt.NDArray[np.bool_]:
         elements = same_values(left.take(some).flatten(), right.take(some).flatten())
         owners = np.repeat(rows, lengths[0].take(rows))
         same[owners[~elements]] = False
+    return same
+
+
+def _element(dtype: pa.DataType) -> pa.DataType:
+    if pa.types.is_map(dtype):
+        return pa.struct([dtype.key_field, dtype.item_field])
+    return dtype.value_type
+
+
+def _same_structs(left: pa.StructArray, right: pa.StructArray) -> npt.NDArray[np.bool_]:
+    """As `same_values`: structs are equal where all fields are."""
+    nulls = [a.is_null().to_numpy(zero_copy_only=False) for a in (left, right)]
+    same: npt.NDArray[np.bool_] = nulls[0] == nulls[1]
+    for one, other in zip(left.flatten(), right.flatten(), strict=True):
+        same &= same_values(one, other)
     return same
 
 
