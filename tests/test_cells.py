@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlib.operators.aggregates import ESTIMATE, ROWS, StateColumn
+from streamlib.operators.aggregates import ESTIMATE, ROWS, StateColumn, magnitude
 from streamlib.operators.cells import CellMerger, Cells
 from streamlib.operators.grouping import KeyGrid
 
@@ -68,3 +68,12 @@ def test_codes_of_cells_are_right_up_to_the_ends_of_int64(rows, shift):
         (int(s) - grid.first) * grid.width + int(k) - grid.low for s, k in zip(slices, keys, strict=True)
     ]
     assert grid.codes(keys, slices).tolist() == expected
+
+
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, -1, -(2**63), 2**63 - 1])),
+    st.sampled_from(["int64", "uint64"]),
+)
+def test_the_largest_absolute_value_is_exact_at_the_ends_of_integers(values, dtype):
+    array = np.array([value + 2**63 if dtype == "uint64" else value for value in values], dtype)
+    assert magnitude(array) == max((abs(value) for value in array.tolist()), default=0)

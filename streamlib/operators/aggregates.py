@@ -232,7 +232,7 @@ class BoundBuiltin(BoundAggregate):
         if ESTIMATE not in self._columns:
             return [total]
         values = np.asarray(found.values)
-        if len(values) * _magnitude(values) < 2**63:  # no sum of these rows can leave int64
+        if len(values) * magnitude(values) < 2**63:  # no sum of these rows can leave int64
             return [total, total]
         return [total, np.bincount(found.codes, weights=values.astype(np.float64), minlength=count)]
 
@@ -361,9 +361,14 @@ def _not_aggregable(aggregate: BuiltinAggregate, dtype: pa.DataType, expected: s
     )
 
 
-def _magnitude(values: Vector) -> int:
+def magnitude(values: Vector) -> int:
+    """The largest absolute value of integers; 0 of none."""
     if not len(values):
         return 0
+    if values.dtype == np.int64:
+        high = int(values.view(np.uint64).max())
+        if high < 2**63:  # none is negative, which is known after one pass
+            return high
     low, high = int(values.min()), int(values.max())
     return -low if -low > high else high
 

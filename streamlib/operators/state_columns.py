@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from streamlib.core.batch import Column
-from streamlib.operators.aggregates import ESTIMATE, StateColumn
+from streamlib.operators.aggregates import ESTIMATE, StateColumn, magnitude
 from streamlib.operators.bound_aggregate import StateField
 
 T = TypeVar("T")
@@ -39,7 +39,8 @@ def _merge_alike(
     fields: Sequence[StateColumn], j: int, i: int, parts: Sequence[Sequence[Column]], times: int
 ) -> bool:
     if fields[i] is ESTIMATE and fields[j] is not ESTIMATE:
-        return times * sum(_magnitude(part[j]) for part in parts) < 2**63  # so that the total can't wrap
+        largest = sum(magnitude(np.asarray(part[j])) for part in parts)
+        return times * largest < 2**63  # so that the total can't wrap
     return same_kind(fields[j], fields[i])
 
 
@@ -48,8 +49,3 @@ def same_kind(one: StateField, other: StateField) -> bool:
     if isinstance(one, StateColumn) and isinstance(other, StateColumn):
         return one.dtype == other.dtype and one.merge == other.merge
     return False
-
-
-def _magnitude(column: Column) -> int:
-    values = np.asarray(column)
-    return max(abs(int(values.min())), abs(int(values.max()))) if len(values) else 0
