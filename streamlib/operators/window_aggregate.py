@@ -162,7 +162,8 @@ class WindowAggregateOperator(Operator):
         keys = [out.field(key).type for key in stream.keys]
         self._key_types = keys if self._grid.numbers_tell_starts else [*keys, pa.int64()]
         aggregates = [aggregate.bind(name, stream) for name, aggregate in spec.aggregates]
-        self._aggregator = PartialAggregator(self._key_types, aggregates, own=len(keys))
+        shared = self._grid.windows_per_row()
+        self._aggregator = PartialAggregator(self._key_types, aggregates, len(keys), shared)
         self._slices = SliceStore(self._grid, self._aggregator)
         self._held = HeldBack(self._grid, self._key_types, aggregates, len(keys))
         self._largest = spec.largest
