@@ -147,6 +147,14 @@ class Batch:
         return self._time_bounds
 
     @property
+    def least_time(self) -> int:
+        """The least event time of rows that have one; there must be rows."""
+        if self._time_bounds is None and self.num_rows < TIME_BLOCK:  # half the price of both
+            assert self.event_time is not None
+            return int(self.event_time.min())
+        return self.time_bounds[0]
+
+    @property
     def time_blocks(self) -> TimeBlocks:
         """The event times in blocks; there must be rows, and all have one."""
         if self._time_blocks is None:
@@ -198,9 +206,9 @@ class Batch:
 
     def filter(self, mask: npt.NDArray[np.bool_]) -> Batch:
         """The rows where `mask` is true. Half an update that is left becomes a deletion or an insertion."""
-        if mask.all():
+        if np.count_nonzero(mask) == len(mask):
             return self
-        rows = np.flatnonzero(mask)
+        (rows,) = mask.nonzero()
         found = self.take(rows)
         if self.changes is not None:
             found.changes = kept(self.changes, rows)

@@ -190,11 +190,11 @@ class SourceWatermarks:
 
     def _combined(self, now: float) -> int:
         states = self.partitions.values()
-        if all(p.activity is Activity.FINISHED for p in states):
-            return MAX_TIME
         counting = [p.watermark for p in states if p.counts]
         if counting:
             return min(counting)
+        if all(p.activity is Activity.FINISHED for p in states):
+            return MAX_TIME
         if any(p.activity is Activity.ACTIVE for p in states) or self.strategy.when_quiet == "hold":
             return self.output
         return self._quiet(now, max(p.watermark for p in states))

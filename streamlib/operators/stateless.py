@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from streamlib.core.batch import Batch, Column
+from streamlib.core.batch import Batch
 from streamlib.core.changes import INSERT, Changelog
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError
@@ -126,17 +126,13 @@ class _Projection(Operator):
 
     def __init__(self, schema: pa.Schema, columns: Sequence[Bound | int]) -> None:
         self._schema = schema
-        self._columns = tuple(columns)
+        self._computed = {i: c for i, c in enumerate(columns) if isinstance(c, Bound)}
+        self._passing = [c if isinstance(c, int) else 0 for c in columns]
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
-        below = batch.columns
-        computed = [c if isinstance(c, int) else c.evaluate(batch) for c in self._columns]
-        if isinstance(below, LazyColumns):
-            columns: Sequence[Column] = LazyColumns(
-                len(computed), lambda i: below[c] if isinstance(c := computed[i], int) else c
-            )
-        else:
-            columns = [below[c] if isinstance(c, int) else c for c in computed]
+        below, passing = batch.columns, self._passing
+        computed = {i: bound.evaluate(batch) for i, bound in self._computed.items()}
+        columns = LazyColumns(len(passing), lambda i: below[passing[i]], computed)
         return ((0, batch.replaced(self._schema, columns)),)
 
 

@@ -173,6 +173,7 @@ class WindowAggregateOperator(Operator):
         self._held_tables = GroupTables([*self._key_names, "__missed"], self._held.aggregator, "__slice")
         self._lateness = spec.lateness
         self._watermark = MIN_TIME
+        self._decides_at = MIN_TIME  # the least watermark that does anything; small batches ask often
         self._late_rows = 0
         self._small: list[Batch] = []
         self._small_rows = 0
@@ -193,7 +194,7 @@ class WindowAggregateOperator(Operator):
     def _may_wait(self, batch: Batch) -> bool:
         """Whether nothing is decided about the rows before a window fires: none is late for any."""
         closed = earlier(self._watermark, self._lateness)
-        return batch.num_rows > 0 and batch.judged_by is None and batch.time_bounds[0] >= closed
+        return batch.num_rows > 0 and batch.judged_by is None and batch.least_time >= closed
 
     def _flush(self) -> Iterable[Output]:
         """Take in the small batches that wait. No window has ended since they came."""
@@ -309,11 +310,15 @@ class WindowAggregateOperator(Operator):
     # ------------------------------------------------------------------ time
 
     def on_watermark(self, watermark: int) -> Iterable[Output]:
-        ended, after = earlier(self._watermark, self.delay), max(watermark, self._watermark)
-        ends = earlier(after, self.delay)
+        after = max(watermark, self._watermark)
+        if after < self._decides_at:
+            self._watermark = after
+            return ()
+        ended, ends = earlier(self._watermark, self.delay), earlier(after, self.delay)
         # rows that wait are judged by the watermark at which they came
         outputs = () if ends < self._grid.end_after(ended) else self._flush()
         self._watermark = after
+        self._decides_at = self.deadline_after(after)
         return itertools.chain(outputs, self._fire(ended, ends))
 
     def _fire(self, before: int, watermark: int) -> Iterator[Output]:

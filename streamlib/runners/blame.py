@@ -11,14 +11,19 @@ from streamlib.plan.node import Node
 
 @contextmanager
 def blaming(node: Node) -> Iterator[None]:
-    """Let errors pass, naming `node`: in the text of a `StreamlibError`, else in a note."""
+    """Let errors pass, naming `node`."""
     try:
         yield
-    except StreamlibError as error:
-        node.blame(error)
-        raise
     except Exception as error:
-        note = f"in operator {node.title!r} ({node.where})"
-        if note not in getattr(error, "__notes__", ()):  # a lane gives the same error to every call
-            error.add_note(note)
+        blame(node, error)
         raise
+
+
+def blame(node: Node, error: Exception) -> None:
+    """Name `node` in the text of a `StreamlibError`, else in a note."""
+    if isinstance(error, StreamlibError):
+        node.blame(error)
+        return
+    note = f"in operator {node.title!r} ({node.where})"
+    if note not in getattr(error, "__notes__", ()):  # a lane gives the same error to every call
+        error.add_note(note)

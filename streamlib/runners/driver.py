@@ -9,7 +9,7 @@ from streamlib.core.contracts import Chunk, Counted, GivesCodes, KnowsTimes, Pau
 from streamlib.core.errors import DefinitionError, SourceError
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.node import Read
-from streamlib.runners.blame import blaming
+from streamlib.runners.blame import blame, blaming
 from streamlib.runners.feeds import Feed
 from streamlib.runners.patience import ClockPatience
 from streamlib.runners.world import World
@@ -132,9 +132,9 @@ class Driver:
         if source.intakes[partition].waiting_rows >= self._limit:
             return Pause.NOT_YET
         try:
-            with blaming(source.bound.node):
-                found = feed.poll()
+            found = feed.poll()
         except Exception as error:
+            blame(source.bound.node, error)
             entered = source.intakes[partition].rows
             error.add_note(f"reading partition {partition!r} after {entered:,} rows that entered")
             raise

@@ -7,7 +7,7 @@ so a simulator can replay it. A runner only decides when to call it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,6 +16,7 @@ from streamlib.core.contracts import Operator, OperatorSpec, OperatorState, Outp
 from streamlib.core.errors import StateIncompatibleError, StreamlibError
 from streamlib.core.later_batch import LaterBatch
 from streamlib.core.time import MAX_TIME, MIN_TIME, earlier, later, show_instant
+from streamlib.operators.stateless import Passing
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.explain import show_type
 from streamlib.plan.node import Read, Write
@@ -37,7 +38,7 @@ class Stage:
     guard: Guard | None = None
     """Its error policy, where that is not to fail."""
     targets_of_time: list[tuple[Stage, int]] = field(default_factory=list)
-    """Every (stage, port) below, whichever outputs lead there."""
+    """Every (stage, port) below that does something with a watermark, whichever outputs lead there."""
     passes_time: bool = False
     """Whether a watermark goes through, and its operator has nothing to do with it."""
 
@@ -50,7 +51,7 @@ class Stage:
         """The outputs of rows, under the stage's error policy."""
         assert self.operator is not None
         if self.guard is None:
-            return self._called(batch, port)
+            return self.outputs(self.operator.on_batch(batch, port), "on_batch")
         return self.guard.process(self.operator, batch, port, self._called)
 
     def _called(self, batch: Batch, port: int) -> Iterable[Output]:
@@ -126,6 +127,9 @@ class Engine:
             for port, (above, output) in enumerate(stage.bound.inputs):
                 self._stages[above].targets[output].append((stage, port))
                 self._stages[above].targets_of_time.append((stage, port))
+        for stage in reversed(self._stages):  # the nearest to the sinks first
+            stage.targets = [_reached(targets, _rows_pass) for targets in stage.targets]
+            stage.targets_of_time = _reached(stage.targets_of_time, _time_passes)
         self._sources = {s.id: s for s in self._stages if isinstance(s.bound.node.spec, Read)}
         self._judges = {name: self._judging(stage) for name, stage in self._sources.items()}
         self._written: list[tuple[str, Batch]] = []
@@ -333,8 +337,9 @@ class Engine:
         ]
 
     def story(self) -> str:
-        """The watermark of every stage, for the text of a broken invariant."""
-        return ", ".join(f"{stage.id} at {show_instant(stage.watermark)}" for stage in self._stages)
+        """The watermark of every stage that has one, for the text of a broken invariant."""
+        stages = [stage for stage in self._stages if _time_passes(stage) is None]
+        return ", ".join(f"{stage.id} at {show_instant(stage.watermark)}" for stage in stages)
 
 
 def _stage(number: int, bound: BoundNode, patience: Patience) -> Stage:
@@ -359,6 +364,25 @@ def _passes_time(operator: Operator | None) -> bool:
     kind = type(operator)
     inherits = kind.on_watermark is Operator.on_watermark
     return inherits and kind.output_watermark is Operator.output_watermark and not operator.delay
+
+
+def _reached(
+    targets: Iterable[tuple[Stage, int]], passed: Callable[[Stage], list[tuple[Stage, int]] | None]
+) -> list[tuple[Stage, int]]:
+    """Who gets what is sent to `targets`: those behind a stage that it only passes."""
+    found: list[tuple[Stage, int]] = []
+    for stage, port in targets:
+        behind = passed(stage)
+        found += [(stage, port)] if behind is None else behind
+    return found
+
+
+def _rows_pass(stage: Stage) -> list[tuple[Stage, int]] | None:
+    return stage.targets[0] if isinstance(stage.operator, Passing) and stage.guard is None else None
+
+
+def _time_passes(stage: Stage) -> list[tuple[Stage, int]] | None:
+    return stage.targets_of_time if stage.passes_time and len(stage.inputs) == 1 else None
 
 
 def _machine(bound: BoundNode, spec: OperatorSpec) -> Operator:

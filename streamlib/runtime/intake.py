@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -11,6 +12,7 @@ from streamlib.core.batch import Batch, as_arrow, as_numpy, concat_batches
 from streamlib.core.contracts import Chunk, Json, LeftOut, StreamType
 from streamlib.core.errors import EventTimeError, SourceError
 from streamlib.core.expressions import Bound, bind
+from streamlib.core.lazy_columns import LazyColumns
 from streamlib.core.time import Micros, to_micros
 from streamlib.plan.node import Read
 
@@ -65,8 +67,7 @@ class EventTimes:
             ) from cause
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """Rows of one chunk that have not entered yet, and what the chunk said of its end."""
 
     batch: Batch
@@ -121,16 +122,17 @@ class Intake:
             self._waiting.append(Waiting(nothing, chunk.next_position, chunk.floor, left_out))
             return
         # texts may come with dictionaries, where operators take them: plain values all the same
-        batch = Batch(self._times.schema, chunk.rows.columns, chunk.rows.num_rows)
-        skipped = min(self._skip, batch.num_rows)
-        self._skip -= skipped
-        if skipped == batch.num_rows:
-            self._at, self._entered_of_front = chunk.next_position, self._skip
-            return
-        if skipped:
+        columns = LazyColumns(chunk.rows.num_columns, chunk.rows.column)
+        batch = Batch(self._times.schema, columns, chunk.rows.num_rows)
+        if self._skip or not batch.num_rows:
+            skipped = min(self._skip, batch.num_rows)
+            self._skip -= skipped
+            if skipped == batch.num_rows:
+                self._at, self._entered_of_front = chunk.next_position, self._skip
+                return
             batch = batch.slice(skipped, batch.num_rows)
-        timed = Batch(batch.schema, batch.columns, batch.num_rows, self._times.of(batch))
-        self._waiting.append(Waiting(timed, chunk.next_position, chunk.floor))
+        batch.event_time = self._times.of(batch)
+        self._waiting.append(Waiting(batch, chunk.next_position, chunk.floor))
 
     def end(self) -> None:
         """The reader has nothing more. Raises `SourceError` if it had fewer rows than had entered."""
@@ -184,7 +186,7 @@ class Intake:
             front = self._waiting.popleft()
             size = front.batch.num_rows
             if rows < size:
-                self._waiting.appendleft(replace(front, batch=front.batch.slice(rows, size)))
+                self._waiting.appendleft(front._replace(batch=front.batch.slice(rows, size)))
                 self._entered_of_front += rows
                 return None
             rows -= size
