@@ -79,9 +79,9 @@ def test_small_batches_end_with_one_json_object(tmp_path):
 
 
 def test_workers_end_with_one_json_object(tmp_path):
-    done = run("workers.py", "--rounds", "1", "--rows", "2000", "--json", folder=tmp_path)
+    done = run("workers.py", "--only", "NumPy", "--rounds", "1", "--rows", "2000", "--json", folder=tmp_path)
     flows = last_line(done)["flows"]
-    assert [list(flow) for flow in flows] == [["flow", "speed_up", "control"]] * 4
+    assert [list(flow) for flow in flows] == [["flow", "speed_up", "control"]]
     assert all(flow["speed_up"] > 0 and flow["control"] > 0 for flow in flows)
     assert list(tmp_path.iterdir()) == []
 
