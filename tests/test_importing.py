@@ -115,9 +115,9 @@ def test_a_first_run_reads_only_what_it_uses():
 
 
 def test_importing_reads_few_modules_of_ours():
-    # 122 when this was written, at some 0.6 ms each. If a new one is needed by every script, raise the
+    # 133 when this was written, at some 0.6 ms each. If a new one is needed by every script, raise the
     # limit; else import its package's name on demand (`core/on_demand.py`).
-    assert len([name for name in modules_after(IMPORT) if name.startswith("streamlib")]) <= 130
+    assert len([name for name in modules_after(IMPORT) if name.startswith("streamlib")]) <= 145
 
 
 @pytest.mark.parametrize("package", ON_DEMAND)
