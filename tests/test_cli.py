@@ -319,7 +319,9 @@ flow = sl.Flow("m", sl.read(Mine(), name="mine").write(console.sink(), name="o")
     run = streamlib(tmp_path, "run", name)
     assert run.returncode == 3
     assert run.stderr.count("Traceback") == 1
-    assert run.stderr.endswith("KeyError: 'no registry'\n")
+    *_, raised, place = run.stderr.splitlines()
+    assert raised == "KeyError: 'no registry'"
+    assert place == "in operator 'mine' (mine.py:11), while the flow was bound"
 
 
 # --------------------------------------------------------------------------- 1: failed
