@@ -681,7 +681,7 @@ def test_the_rate_is_of_the_time_since_the_last_line_and_at_the_end_of_the_whole
 
 def test_a_live_line_never_wraps(monkeypatch):
     monkeypatch.setattr(
-        progress_module.shutil, "get_terminal_size", lambda: os.terminal_size((30, 24)), raising=True
+        progress_module.shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((30, 24))
     )
     text = io.StringIO()
     shown = TextProgress(text, live=True)
