@@ -89,11 +89,12 @@ class Span:
 
     def describe(self) -> str:
         """For people."""
-        first = "the beginning" if self.start is None else show_instant(_micros(self.start))
-        return f"from {first} to {'the end' if self.end is None else show_instant(_micros(self.end))}"
+        first = "the beginning" if self.start is None else show_instant(micros(self.start))
+        return f"from {first} to {'the end' if self.end is None else show_instant(micros(self.end))}"
 
 
-def _micros(moment: datetime) -> int:
+def micros(moment: datetime) -> int:
+    """Microseconds since the epoch of a moment with a time zone."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from streamlib.core.batch import Batch
 from streamlib.core.changes import adds
 from streamlib.core.contracts import Clock, Delivery, SinkContext, SinkWriter, Takes
 from streamlib.core.errors import DefinitionError, EventTimeError, UnboundedError, shown
+from streamlib.core.span import instant, micros
 from streamlib.core.time import duration
 from streamlib.plan.bind import BoundFlow, bind_flow
 from streamlib.plan.launch import Until
@@ -70,7 +71,7 @@ class Stop:
                 "`n` must be a number of rows", expected="a whole number from 0 on", found=shown(n)
             )
         self.n = n
-        self.instant = _instant(until) if isinstance(until, datetime) else None
+        self.instant = micros(instant(until)) if isinstance(until, datetime) else None
         self._read = read
         self._clock = clock
         self._deadline: float | None = None
@@ -231,14 +232,3 @@ def _check_ends(flow: BoundFlow, stop: Stop) -> None:
                     remedy='give `n=`, a duration such as until="10s", or `event_time=` in `sl.read`',
                 )
             )
-
-
-def _instant(moment: datetime) -> int:
-    if moment.tzinfo is None:
-        raise EventTimeError(
-            "an instant needs a time zone",
-            expected="a datetime with tzinfo",
-            found=shown(moment),
-            remedy="for example datetime(2026, 1, 1, tzinfo=UTC)",
-        )
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
