@@ -23,6 +23,7 @@ TAG  := $(shell $(PYTHON) -c 'import os, sys, zlib; print("%d.%d.%d-%08x" % (sys
 BASE := $(VENV)/base-$(TAG)
 DEMO := $(VENV)/demo-$(TAG)
 DEV  := $(VENV)/dev-$(TAG)
+REAL := $(VENV)/real-$(TAG)
 
 .PHONY: help
 help: ## list the targets
@@ -38,7 +39,7 @@ test: $(DEV) ## the tests that need nothing but pip; under 10 minutes
 	$(BIN)/python -m pytest -n 2 -m "not real" $(ARGS)
 
 .PHONY: test-real
-test-real: $(DEV) ## real servers and processes, and every property with ten times the examples
+test-real: $(REAL) ## real servers and processes, and every property with ten times the examples
 	@command -v strace >/dev/null || { echo "installing strace, which kills processes at chosen system calls"; \
 		apt-get update -qq && apt-get install -y -qq strace >/dev/null; }
 	STREAMLIB_TEST_PROFILE=long $(BIN)/python -m pytest -n 2 -m "real or hypothesis" --hypothesis-seed=$(SEED) --timeout=1800 $(ARGS)
@@ -65,8 +66,9 @@ pins: $(BASE) ## recompute constraints/ after a change of dependencies (UPGRADE=
 	@$(INSTALL) $(UV)
 	@compile="$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --annotation-style line $(if $(UPGRADE),--upgrade)"; \
 	$$compile pyproject.toml --extra all --group dev --output-file constraints/dev.txt; \
-	$$compile pyproject.toml --group demo --constraint constraints/dev.txt --output-file constraints/demo.txt
-	@echo "wrote constraints/dev.txt and constraints/demo.txt (constraints/flights.txt is kept by hand)"
+	$$compile pyproject.toml --group demo --constraint constraints/dev.txt --output-file constraints/demo.txt; \
+	$$compile --group real --constraint constraints/dev.txt --output-file constraints/real.txt
+	@echo "wrote constraints/dev.txt, demo.txt and real.txt (constraints/flights.txt is kept by hand)"
 
 .PHONY: clean
 clean: ## remove the environment, caches and everything built or written by the demo
@@ -98,4 +100,9 @@ $(DEMO): $(BASE) pyproject.toml .ci/sdist_links.py
 $(DEV): $(DEMO)
 	@echo "installing the tools for tests and checks (constraints/dev.txt)"
 	@$(PINNED) -r constraints/dev.txt
+	@touch $@
+
+$(REAL): $(DEV) constraints/real.txt
+	@echo "installing servers for the tests that need real ones (constraints/real.txt)"
+	@$(PINNED) -r constraints/real.txt
 	@touch $@
