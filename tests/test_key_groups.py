@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlib.core.errors import TypeMismatchError
-from streamlib.state.key_groups import KEY_GROUPS, check_key_type, key_groups, key_hash
+from streamlib.core.hashing import check_key_type, key_hash
+from streamlib.state.key_groups import KEY_GROUPS, key_groups
 
 WORD = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -36,7 +37,7 @@ def hash_bytes(data: bytes) -> int:
 
 
 def hash_one(value: object) -> int:
-    """The hash of one value, as the documentation of `key_groups` says."""
+    """The hash of one value, as the documentation of `hashing` says."""
     if value is None:
         return 0xA0761D6478BD642F
     if isinstance(value, int):
@@ -200,7 +201,7 @@ def test_several_columns_are_combined_in_order(rows):
 def test_the_size_of_the_blocks_does_not_matter(rows, block):
     expected = [hash_bytes(row) for row in rows]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("streamlib.state.key_bytes._BLOCK_WORDS", block)
+        patch.setattr("streamlib.core.hash_bytes._BLOCK_WORDS", block)
         assert hashes(pa.array(rows, pa.binary())) == expected
 
 

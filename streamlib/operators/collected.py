@@ -12,6 +12,7 @@ from streamlib.core.batch import Batch, Column, as_arrow
 from streamlib.core.contracts import StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
 from streamlib.core.expressions import Bound, Expr, bind, columns
+from streamlib.core.hashing import key_hash
 from streamlib.core.where import caller
 from streamlib.operators.arguments import argument, kept_or_null, restored, storage, values_of
 from streamlib.operators.bound_aggregate import Aggregate, BoundAggregate, StateField
@@ -19,7 +20,6 @@ from streamlib.operators.filtered import filtered
 from streamlib.operators.grouping import Codes, decoded_type
 from streamlib.operators.kept_values import Elements, Finish, Keeping, KeptValues, kept_values
 from streamlib.operators.lists import Lists
-from streamlib.state.key_groups import key_hash
 
 SKETCH = 4096  # hashes a group: the error is 1 / sqrt(4094), 1.6 %, and a group takes at most 32 KiB
 

@@ -10,9 +10,10 @@ import pyarrow as pa
 from streamlib.core.batch import Column, as_arrow
 from streamlib.core.contracts import StreamType
 from streamlib.core.errors import DefinitionError, UnknownColumnError
+from streamlib.core.hashing import check_key_type
 from streamlib.operators.grouping import decoded_type
 from streamlib.operators.partials import Block, PartialAggregator
-from streamlib.state.key_groups import KEY_GROUP_COLUMN, check_key_type, key_groups
+from streamlib.state.key_groups import KEY_GROUP_COLUMN, key_groups
 
 INSTANT = pa.timestamp("us", tz="UTC")
 WINDOW_BOUNDS = (pa.field("window_start", INSTANT, False), pa.field("window_end", INSTANT, False))

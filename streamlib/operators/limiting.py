@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from streamlib.core.batch import Batch, Column
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
+from streamlib.core.hashing import check_key_type
 from streamlib.core.time import MAX_TIME, MIN_TIME, clamp, show_duration
 from streamlib.operators.apart import MOST_SPAN, first_apart
 from streamlib.operators.columns_read import all_of
 from streamlib.operators.group_tables import key_fields
 from streamlib.operators.grouping import decoded_type, key_column
 from streamlib.operators.time_slots import TimeSlots
-from streamlib.state.key_groups import check_key_type
 from streamlib.state.key_slots import KeySlots, Slots
 
 Mask = npt.NDArray[np.bool_]

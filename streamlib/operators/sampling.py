@@ -12,9 +12,9 @@ import pyarrow as pa
 from streamlib.core.batch import Batch, Column
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError
+from streamlib.core.hashing import check_key_type, key_hash
+from streamlib.core.mixing import mix
 from streamlib.operators.columns_read import all_of
-from streamlib.state.key_groups import check_key_type, key_hash
-from streamlib.state.mixing import mix
 
 
 @dataclass(frozen=True, eq=False)

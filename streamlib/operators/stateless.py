@@ -15,11 +15,11 @@ from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError
 from streamlib.core.expressions import Bound, Expr, bind, columns, lit, output_name
 from streamlib.core.expressions.ast import Column as ColumnName
+from streamlib.core.hashing import check_key_type
 from streamlib.core.lazy_columns import LazyColumns
 from streamlib.operators.columns_read import all_of
 from streamlib.operators.conditions import bound_condition, true_rows
 from streamlib.operators.identity import carried, plain_columns
-from streamlib.state.key_groups import check_key_type
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.core.changes import Changelog, Changes, adds
+from streamlib.core.hashing import check_key_type
 from streamlib.state.key_columns import VectorColumn
-from streamlib.state.key_groups import check_key_type
 from streamlib.state.key_slots import KeySlots, Slots
 
 _SLACK = 65_536  # replaced rows or dead slots that are not worth a copy of the rest

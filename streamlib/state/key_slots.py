@@ -1,6 +1,6 @@
 """Slots: keys as dense numbers that stay, so that state per key can be columns.
 
-Open addressing over the 64-bit hash of `key_groups`, in numpy: a batch of keys is looked up at
+Open addressing over the 64-bit hash of `core/hashing.py`, in numpy: a batch of keys is looked up at
 once, in a few rounds of gathering. Of two keys with one hash the later lives under a hash of the
 hash, so keys are compared where their hash does not already tell them apart.
 """
@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamlib.core.batch import Column, as_arrow, as_numpy
+from streamlib.core.hashing import key_hash
+from streamlib.core.mixing import Hashes, mix
 from streamlib.state.key_columns import GrowingColumn, Taking, VectorColumn, growing
-from streamlib.state.key_groups import groups_of_hashes, key_hash
-from streamlib.state.mixing import Hashes, mix
+from streamlib.state.key_groups import groups_of_hashes
 
 Slots = npt.NDArray[np.int64]
 

@@ -1,4 +1,4 @@
-"""The mixer under the key hash; its rule stands in `key_groups`."""
+"""The mixer under the hash; its rule stands in `hashing`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The key hash of strings and binary, eight bytes at a time; its rule stands in `key_groups`."""
+"""The hash of strings and binary, eight bytes at a time; its rule stands in `hashing`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.state.mixing import GOLDEN, Hashes, mix
+from streamlib.core.mixing import GOLDEN, Hashes, mix
 
 _BYTES = np.uint64(0x8CB92BA72F3D8DD7)
 _WORD = 8
