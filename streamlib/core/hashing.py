@@ -24,7 +24,7 @@ whether they stand in numpy or Arrow. Callers hash distinct keys where they have
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ from streamlib.core.mixing import GOLDEN, Hashes, mix
 
 _FLOAT = np.uint64(0xD1B54A32D192ED03)
 _NAN = np.uint64(0x7FF8000000000000)
-_NULL = np.uint64(0xA0761D6478BD642F)
+NULL_HASH = np.uint64(0xA0761D6478BD642F)
 _NEXT_COLUMN = np.uint64(0xD6E8FEB86659FD93)
 
 _types = pa.types
@@ -60,9 +60,14 @@ def key_hash(columns: Sequence[Column], num_rows: int) -> Hashes:
     """
     if not columns:
         return np.zeros(num_rows, np.uint64)
-    hashes = _hash_column(columns[0])
-    for column in columns[1:]:
-        hashes = mix(hashes * _NEXT_COLUMN + _hash_column(column))
+    return put_together(map(_hash_column, columns))
+
+
+def put_together(columns: Iterable[Hashes]) -> Hashes:
+    """The hash of each row's key from those of its columns, at least one."""
+    hashes, *others = columns
+    for other in others:
+        hashes = mix(hashes * _NEXT_COLUMN + other)
     return hashes
 
 
@@ -116,17 +121,17 @@ def _hash_arrow(column: pa.Array) -> Hashes:
         return _hash_dictionary(column)
     hashes = _hash_values(column)
     if column.null_count:
-        hashes[column.is_null().to_numpy(zero_copy_only=False)] = _NULL
+        hashes[column.is_null().to_numpy(zero_copy_only=False)] = NULL_HASH
     return hashes
 
 
 def _hash_dictionary(column: pa.DictionaryArray) -> Hashes:
     if len(column.dictionary) > len(column):  # a slice of something large: most values are not in it
         return _hash_arrow(column.dictionary_decode())
-    by_code = np.append(_hash_arrow(column.dictionary), _NULL)  # never empty, so that code 0 can be taken
+    by_code = np.append(_hash_arrow(column.dictionary), NULL_HASH)  # never empty, so that code 0 can be taken
     hashes = by_code.take(column.indices.fill_null(0).to_numpy(zero_copy_only=False))
     if column.indices.null_count:
-        hashes[column.indices.is_null().to_numpy(zero_copy_only=False)] = _NULL
+        hashes[column.indices.is_null().to_numpy(zero_copy_only=False)] = NULL_HASH
     return hashes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from streamlib.core.expressions.rules import (
     choices,
     dates,
+    hashes,
     json,
     lists,
     numbers,
@@ -18,6 +19,7 @@ from streamlib.core.expressions.rules.rule import Rule
 RULES: dict[str, Rule] = {
     **numbers.RULES,
     **choices.RULES,
+    **hashes.RULES,
     **{
         f"{space}.{name}": rule
         for space, tables in {

@@ -14,6 +14,19 @@ from streamlib.core.expressions.spaces.base import Applicable, Argument, E
 class Methods(Applicable[E]):
     """Functions that every expression has; each under its name in Polars."""
 
+    def hash(self, seed: int = 0) -> E:
+        """A hash of the value, a uint64: the same in every version, process and machine; another by `seed`.
+
+        Equal values have equal hashes whatever the width of their integers or floats; 0.0 and -0.0 are
+        one value, and so are all NaNs. Null has a hash of its own. Polars' function of this name changes
+        with its version: the numbers differ. Not for secrets: whoever knows the seed can find collisions.
+
+        >>> import streamlib as sl
+        >>> sl.evaluate(sl.col("user").hash() % 4, user=["ada", "bob", None])
+        [2, 1, 0]
+        """
+        return self._applied("hash", (self,), {"seed": checks.integer(seed, "seed", 0)})
+
     def is_in(self, values: Iterable[Any]) -> E:
         """Whether the value is one of `values`, plain values. Null stays null; NaN is no one's equal.
 
