@@ -34,6 +34,10 @@ help: ## list the targets
 demo: $(DEMO) ## run examples/flights.py; installs what it needs first
 	@$(BIN)/python examples/flights.py $(ARGS)
 
+.PHONY: questions
+questions: $(DEV) ## ten questions about the flights, asked of streamlib, Polars and DuckDB
+	@$(BIN)/python examples/ten_questions.py $(ARGS)
+
 .PHONY: test
 test: $(DEV) ## the tests that need nothing but pip; under 10 minutes
 	$(BIN)/python -m pytest -n 2 -m "not real" $(ARGS)

@@ -295,6 +295,12 @@ def test_a_literal_computes_as_a_column_of_it_would(table, op, data):
         )
 
 
+def test_a_rounded_number_is_the_one_nearest_to_its_decimals():
+    nearly = 23.939999999999998 * 5 / 9
+    assert nearly == 13.299999999999999
+    assert sl.evaluate(col("x").round(1), x=[nearly, 0.25, 1e300, None]) == [13.3, 0.2, 1e300, None]
+
+
 def test_literals_take_the_type_of_the_column_if_they_fit():
     assert dtype_of(col("a") + 1, a=pa.int32()) == pa.int32()
     assert dtype_of(1000 - col("a"), a=pa.int8()) == pa.int64()

@@ -146,12 +146,20 @@ def _bind_round(given: Given) -> Node:
     mode = {"half_to_even": "half_to_even", "half_away_from_zero": "half_towards_infinity"}[
         given.options["mode"]
     ]
-    function = partial(pc.round, ndigits=given.options["decimals"], round_mode=mode)
-    return OnArrow(partial(_rounded, function=function, dtype=dtype), [operand], dtype)
+    return OnArrow(
+        partial(_rounded, decimals=given.options["decimals"], mode=mode, dtype=dtype), [operand], dtype
+    )
 
 
-def _rounded(array: pa.Array, function: Callable[[pa.Array], pa.Array], dtype: pa.DataType) -> pa.Array:
-    return function(array).cast(dtype)
+def _rounded(array: pa.Array, decimals: int, mode: Any, dtype: pa.DataType) -> pa.Array:
+    rounded = pc.round(array, decimals, mode).cast(dtype)
+    if decimals <= 0 or not pa.types.is_floating(dtype):
+        return rounded
+    # Arrow leaves what is nearly round as it is (13.299999999999999): the number next to it is meant.
+    power = pa.scalar(10.0 ** min(decimals, 300), pa.float64())
+    scaled = pc.multiply(rounded, power)
+    nearest = pc.divide(pc.round(scaled), power)
+    return pc.if_else(pc.less(pc.abs(scaled), 2.0**52), nearest, rounded).cast(dtype)
 
 
 # ------------------------------------------------------------------ powers and bounds

@@ -1,0 +1,1 @@
+"""Ten questions of an analyst, asked of streamlib, Polars and DuckDB."""
