@@ -19,7 +19,13 @@ import pyarrow as pa
 from streamlib.core.batch import Batch
 from streamlib.core.canonical import Value
 from streamlib.core.changes import Changelog
-from streamlib.core.errors import ChangelogError, EventTimeError, TypeMismatchError, UnknownColumnError
+from streamlib.core.errors import (
+    ChangelogError,
+    EventTimeError,
+    StreamlibError,
+    TypeMismatchError,
+    UnknownColumnError,
+)
 from streamlib.core.segment import Segment, rows_of
 from streamlib.core.time import MAX_TIME, earlier
 
@@ -360,21 +366,41 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """A record that a reader could not read. What happens to it is the business of `sl.read(on_error=)`.
+
+    Attributes:
+        position: the number of the record in its partition, from 0; broken records count like rows.
+        where: its place for people, for example `in/a.csv, line 12`.
+        data: the bytes that could not be read.
+        error: what stops the job unless it is told to go on.
+    """
+
+    position: int
+    where: str
+    data: bytes
+    error: StreamlibError
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Rows that a reader hands over, and where reading goes on after them.
 
     Attributes:
         rows: the rows, in the partition's order.
-        next_position: JSON value; `Source.open` with it reads exactly what follows `rows`.
+        next_position: JSON value; `Source.open` with it reads exactly what follows this chunk.
         floor: the least event time (microseconds) in what follows `rows` in this partition,
             `MAX_TIME` if nothing follows, None if unknown. Batch runs take their watermark from it.
         left_out: rows that were not read; `rows` has none then, and these count instead.
+        broken: records that could not be read, in their order; they stand between the rows where their
+            numbers say. A chunk may hold nothing else.
     """
 
     rows: pa.RecordBatch
     next_position: Json
     floor: int | None = None
     left_out: LeftOut | None = None
+    broken: Sequence[Broken] = ()
 
 
 @runtime_checkable
@@ -382,7 +408,11 @@ class SourceReader(Protocol):
     """Reads one partition. Called from one thread at a time, not always the same one."""
 
     def read(self) -> Chunk | Pause:
-        """The next rows (at least one, or some left out), or why there are none. Must not wait for long."""
+        """The next rows (at least one, or some left out or broken), or why there are none.
+
+        Must not wait for long. A record that can't be read is handed over as `Broken`, and reading goes
+        on behind it; an error is raised where the source itself can't be read.
+        """
         ...
 
     def close(self) -> None:

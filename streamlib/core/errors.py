@@ -169,8 +169,8 @@ class EventTimeError(StreamlibError, ValueError):
     Windows, `distinct` and `throttle` work by the time at which things happened. Name it where the stream is
     read: `sl.read(source, name="sales", event_time="at", watermark=sl.bounded_disorder("10s"))`. A timestamp
     without a time zone needs `tz=`. While a job runs, a null event time, or one further ahead of the clock
-    than `max_ahead`, stops the job before the row takes part: a single row from the year 9999 would close
-    every window.
+    than `max_ahead`, fails before the row takes part: one from the year 9999 would close every window.
+    `sl.read(..., on_error=)` says whether that stops the job.
     """
 
     code = "SL104"

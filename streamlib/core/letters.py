@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from streamlib.core.batch import Batch
+from streamlib.core.contracts import Broken
 from streamlib.core.errors import StreamlibError
 from streamlib.core.redaction import redacted
 
@@ -26,10 +27,16 @@ LETTERS = pa.schema(
         pa.field("code", pa.string()),  # of an error of ours, for `streamlib explain`
         pa.field("traceback", pa.string(), nullable=False),
         pa.field("record", pa.string(), nullable=False),  # JSON, for people
-        pa.field("data", pa.binary()),  # an Arrow stream with the one row, for machines
+        pa.field("data", pa.binary()),  # the record without loss, for machines
+        pa.field("format", pa.string(), nullable=False),  # what `data` is: ARROW or RAW
     ]
 )
 """The columns of dead letters."""
+
+ARROW = "arrow"
+"""An Arrow stream with the one row."""
+RAW = "raw"
+"""The bytes that a source could not read."""
 
 TRACEBACK_LIMIT = 8_000  # characters: some 80 frames; deeper ones are a recursion that repeats itself
 _OURS = str(Path(__file__).parents[1])
@@ -44,18 +51,55 @@ def letters_of(operator: str, port: int, batch: Batch, failed: Failed) -> Batch:
     return Batch.from_arrow(pa.RecordBatch.from_pylist(rows, LETTERS))
 
 
+def letters_from(
+    source: str, partition: str, records: Sequence[tuple[int, Exception, Broken | Batch]]
+) -> Batch:
+    """The letters of records that could not enter: each with its number in its partition."""
+    rows = []
+    for position, error, record in records:
+        letter = _broken(source, record) if isinstance(record, Broken) else _letter(source, 0, record, error)
+        rows.append({**letter, "source": source, "partition": partition, "position": position})
+    return Batch.from_arrow(pa.RecordBatch.from_pylist(rows, LETTERS))
+
+
 def _letter(operator: str, port: int, row: Batch, error: Exception) -> dict[str, Any]:
     record = row.to_arrow()
     return {
+        **_failure(operator, port, error),
+        "event_time": None if row.event_time is None else int(row.event_time[0]),
+        "record": as_json(record),
+        "data": as_data(record),
+        "format": ARROW,
+    }
+
+
+def _broken(source: str, broken: Broken) -> dict[str, Any]:
+    failure = _failure(source, 0, broken.error)
+    return {
+        **failure,
+        "traceback": f"at {broken.where}\n{failure['traceback']}",
+        "record": _text(broken.data),
+        "data": broken.data,
+        "format": RAW,
+    }
+
+
+def _failure(operator: str, port: int, error: Exception) -> dict[str, Any]:
+    return {
         "operator": operator,
         "input": port,
-        "event_time": None if row.event_time is None else int(row.event_time[0]),
         "error": redacted(error.reason if isinstance(error, StreamlibError) else _described(error)),
         "code": getattr(error, "code", None) if isinstance(error, StreamlibError) else None,
         "traceback": _traceback(error),
-        "record": as_json(record),
-        "data": as_data(record),
     }
+
+
+def _text(data: bytes) -> str:
+    """Bytes for people: as text where they are text."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return repr(data)[2:-1]
 
 
 def _described(error: Exception) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from streamlib.core.contracts import Source
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
 from streamlib.core.expressions import Expr, col
-from streamlib.core.policies import ErrorPolicy
+from streamlib.core.policies import ErrorPolicy, checked_policy
 from streamlib.core.time import Duration, duration
 from streamlib.core.watermarks import WatermarkStrategy
 from streamlib.core.where import caller
@@ -233,6 +233,7 @@ def read(
     tz: str | None = None,
     watermark: WatermarkStrategy | None = None,
     max_ahead: Duration | None = "1d",
+    on_error: ErrorPolicy = "fail",
 ) -> Stream:
     """The stream of a source's rows.
 
@@ -246,7 +247,11 @@ def read(
         watermark: how late rows may come; needed with `event_time`: `sl.bounded_disorder("10s")` or
             `sl.monotone()`.
         max_ahead: in streaming, how far before the clock an event time may be; a row further ahead
-            would close every window, so it stops the job. None: no limit.
+            would close every window, so it fails. None: no limit.
+        on_error: what happens to a record that can't be read, has no event time, or lies too far ahead:
+            it stops the job (`"fail"`), is left out and counted (`"skip"`), or becomes a dead letter
+            (`sl.dead_letter`). With `sl.retry` a source that can't be reached is opened again where
+            reading stood; its `then` is for records.
 
     Raises:
         DefinitionError: a bad name, or `event_time` without `watermark`, or the reverse.
@@ -275,4 +280,5 @@ def read(
     time = col(event_time) if isinstance(event_time, str) else event_time
     ahead = None if max_ahead is None else duration(max_ahead)
     spec = Read(source, time, tz, watermark, ahead)
-    return Stream(Port(Node(spec, (), checked_name(name, "source"), caller())))
+    checked = checked_name(name, "source")
+    return Stream(Port(Node(spec, (), checked, caller(), checked_policy(on_error))))

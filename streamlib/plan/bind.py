@@ -89,7 +89,7 @@ def rebound(flow: BoundFlow, reads: Mapping[int, tuple[Read, StreamType]]) -> Bo
         outputs = found.output_types
         if i in reads:
             spec, narrow = reads[i]
-            outputs = (narrow,)
+            outputs = (narrow, *outputs[1:])
         elif isinstance(spec, OperatorSpec) and types != found.input_types:
             spec = spec.narrowed(types[0]) if len(types) == 1 else spec
             outputs = (*spec.bind(types), *outputs[len(spec.outputs) :])

@@ -28,8 +28,10 @@ def projected(flow: BoundFlow) -> BoundFlow:
     for i, found in enumerate(flow.nodes):
         spec = found.node.spec
         if isinstance(spec, Read) and isinstance(spec.source, Projects):
-            (stream,) = found.output_types
-            kept = _kept(spec, wanted.get((i, 0), NOTHING), stream.schema)
+            stream = found.output_types[0]
+            kept = None
+            if dead_letter_of(found.node.on_error) is None:  # a letter holds the whole record
+                kept = _kept(spec, wanted.get((i, 0), NOTHING), stream.schema)
             if kept is not None:
                 schema = pa.schema([stream.schema.field(name) for name in kept])
                 reads[i] = replace(spec, source=spec.source.project(kept)), replace(stream, schema=schema)

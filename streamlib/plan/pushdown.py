@@ -15,9 +15,10 @@ from operator import or_
 from streamlib.core.contracts import StreamType
 from streamlib.core.expressions import Expr
 from streamlib.core.expressions.ranges import decidable
+from streamlib.core.policies import outcome
 from streamlib.core.skipping import Passes, Skips
 from streamlib.plan.bind import BoundFlow, rebound
-from streamlib.plan.node import Read
+from streamlib.plan.node import Node, Read
 from streamlib.plan.projection import projected
 
 
@@ -30,7 +31,7 @@ def _skipping(flow: BoundFlow) -> BoundFlow:
     reads: dict[int, tuple[Read, StreamType]] = {}
     for i, found in enumerate(flow.nodes):
         spec = found.node.spec
-        if isinstance(spec, Read) and isinstance(spec.source, Skips) and _time_is_told(spec):
+        if isinstance(spec, Read) and isinstance(spec.source, Skips) and _may_skip(found.node, spec):
             needed = _needed(flow, (i, 0), found.output_types[0])
             if needed is not None:
                 source = spec.source.skipping(needed, spec.event_time_column())
@@ -38,9 +39,10 @@ def _skipping(flow: BoundFlow) -> BoundFlow:
     return rebound(flow, reads) if reads else flow
 
 
-def _time_is_told(read: Read) -> bool:
-    """Whether statistics can tell how far time comes in rows that are left out."""
-    return read.event_time is None or read.event_time_column() is not None
+def _may_skip(node: Node, read: Read) -> bool:
+    """Whether statistics can tell how far time comes in rows that are left out, and none of them counts."""
+    counts_rows_ahead = outcome(node.on_error) != "fail" and read.max_ahead is not None
+    return read.event_time is None or (read.event_time_column() is not None and not counts_rows_ahead)
 
 
 def _needed(flow: BoundFlow, port: tuple[int, int], stream: StreamType) -> Expr | None:

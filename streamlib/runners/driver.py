@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from streamlib.core.contracts import Chunk, Counted, GivesCodes, KnowsTimes, Pause
 from streamlib.core.errors import DefinitionError, SourceError
@@ -12,6 +12,7 @@ from streamlib.plan.node import Read
 from streamlib.runners.blame import blame, blaming
 from streamlib.runners.feeds import Feed
 from streamlib.runners.patience import ClockPatience
+from streamlib.runners.reopening import Reopening
 from streamlib.runners.world import World
 from streamlib.runtime.crew import Crew
 from streamlib.runtime.engine import Engine
@@ -60,6 +61,7 @@ class Driver:
         self._world = world
         self._mode = mode
         self._feeds: list[tuple[SourceInput, str, Feed]] = []
+        self._reopening = Reopening(world.clock)
         self._size = size or BatchSize()
         partitions = {name: _partitions(bound, read) for name, (bound, read) in flow.reads().items()}
         self.total_rows: int | None = None
@@ -101,12 +103,17 @@ class Driver:
     def _open(self, source: SourceInput, partition: str) -> None:
         # only batch runs take their watermark from what follows
         column = source.read.event_time_column() if self._mode == "batch" else None
-        with blaming(source.bound.node):
-            reader = source.read.source.open(partition, source.intakes[partition].start, column)
+        source.open(partition)
+        try:
+            with blaming(source.bound.node):
+                reader = source.read.source.open(partition, source.intakes[partition].reads_on_at, column)
+        except Exception as error:
+            if self._reopening.put_off(source, partition, error):
+                return
+            raise
         if source.codes and isinstance(reader, GivesCodes):
             reader.give_codes()
         self._feeds.append((source, partition, self._world.feed(source.read.source, reader)))
-        source.open(partition)
 
     def _count(self) -> int | None:
         total = 0
@@ -122,11 +129,18 @@ class Driver:
         if self._mode == "batch":
             for source, partition in self.pipeline.to_open():
                 self._open(source, partition)
+        for source, partition in self._reopening.take_due():
+            self._open(source, partition)
         ended = [feed for feed in self._feeds if self._poll(*feed) is Pause.END]
         for feed in ended:
             self._feeds.remove(feed)
-            with blaming(feed[0].bound.node):
-                feed[2].close()
+            source, partition, reading = feed
+            with (
+                suppress(Exception)
+                if self._reopening.waits(source, partition)
+                else blaming(source.bound.node)
+            ):
+                reading.close()
 
     def _poll(self, source: SourceInput, partition: str, feed: Feed) -> Chunk | Pause:
         if source.intakes[partition].waiting_rows >= self._limit:
@@ -134,11 +148,14 @@ class Driver:
         try:
             found = feed.poll()
         except Exception as error:
+            if self._reopening.put_off(source, partition, error):
+                return Pause.END  # of this reader
             blame(source.bound.node, error)
             entered = source.intakes[partition].rows
             error.add_note(f"reading partition {partition!r} after {entered:,} rows that entered")
             raise
         if isinstance(found, Chunk):
+            self._reopening.works(source, partition)
             self.pipeline.offer(source.name, partition, found)
         elif found is Pause.END:
             self.pipeline.end(source.name, partition, self._world.clock.monotonic())

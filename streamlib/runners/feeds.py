@@ -74,7 +74,7 @@ class ThreadFeed:
         with self._lock:
             if self._ready:
                 chunk = self._ready.popleft()
-                self._rows -= chunk.rows.num_rows
+                self._rows -= _records(chunk)
                 return chunk
             return Pause.END if self._ended else Pause.NOT_YET
 
@@ -86,7 +86,7 @@ class ThreadFeed:
             with self._lock:
                 if isinstance(found, Chunk):
                     self._ready.append(found)
-                    self._rows += found.rows.num_rows
+                    self._rows += _records(found)
                 else:
                     self._ended = True
             self._wake()
@@ -101,3 +101,7 @@ class ThreadFeed:
             if not self._reading.done():
                 return  # nothing may be called beside it
         self._reader.close()
+
+
+def _records(chunk: Chunk) -> int:
+    return chunk.rows.num_rows + len(chunk.broken)

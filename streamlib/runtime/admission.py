@@ -14,6 +14,7 @@ late exactly if its own partition's past says so, in whatever order the files ar
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from streamlib.core.batch import Batch
 from streamlib.core.contracts import Json
@@ -61,20 +62,25 @@ def admit(
     return batch.slice(0, int(rows[first])) if cut[first] else batch
 
 
-def check_event_times(batch: Batch, limit: int | None, now: int) -> None:
-    """Refuse a row that is further ahead of the clock than `limit`: it would close every window."""
-    times = batch.event_time
-    if limit is None or times is None or not len(times):
-        return
-    last = batch.time_bounds[1]
-    if last > now + limit:
-        row = int(times.argmax())
-        raise EventTimeError(
-            f"row {row} of the batch lies in the future",
-            expected=f"an event time at most {show_duration(limit)} after {show_instant(now)}",
-            found=show_instant(last),
-            remedy="filter or repair such rows, or raise `max_ahead=` of `sl.read`",
-        )
+def rows_ahead(batch: Batch, limit: int, now: int) -> npt.NDArray[np.intp]:
+    """The rows further ahead of the clock than `limit`: any of them would close every window."""
+    assert batch.event_time is not None
+    if batch.time_bounds[1] <= now + limit:
+        return _NO_ROWS
+    return np.flatnonzero(batch.event_time > now + limit)
+
+
+_NO_ROWS = np.zeros(0, np.intp)
+
+
+def too_far_ahead(number: int, time: int, limit: int, now: int) -> EventTimeError:
+    """The error of such a row, which has this number in its partition."""
+    return EventTimeError(
+        f"row {number} lies in the future",
+        expected=f"an event time at most {show_duration(limit)} after {show_instant(now)}",
+        found=show_instant(time),
+        remedy="repair such rows, raise `max_ahead=`, or leave them out: `sl.read(..., on_error=)`",
+    )
 
 
 def check_newest(newest: int, limit: int | None, now: int) -> None:

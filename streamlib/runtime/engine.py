@@ -206,6 +206,13 @@ class Engine:
         self._emit(stage, outputs)
         self._forward(stage, promised)
 
+    def lose(self, source: str, records: int, letters: Batch | None) -> None:
+        """Records of a source that can't enter: they are counted, and `letters` of them go to their sink."""
+        self.failures.add(source, (records, 0) if letters is None else (0, records))
+        if letters is not None:
+            stage = self._sources[source]
+            self._emit(stage, ((len(stage.bound.node.spec.outputs), letters),))
+
     def count_failures(self) -> Failures:
         """Add what the operators counted since the last call; all of it since the job began."""
         for stage in self._guarded:

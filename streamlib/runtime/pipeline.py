@@ -16,11 +16,13 @@ from typing import Literal
 from streamlib.core.batch import Batch
 from streamlib.core.contracts import Chunk, Json, OperatorSpec, OperatorState
 from streamlib.core.errors import InvariantError, SourceError, StreamlibError
+from streamlib.core.letters import letters_from
+from streamlib.core.policies import dead_letter_of, outcome
 from streamlib.core.time import MAX_TIME, MIN_TIME
 from streamlib.core.watermarks import LAST_TIME, SourceWatermarks, WatermarkStrategy
 from streamlib.plan.bind import BoundFlow, BoundNode
-from streamlib.plan.node import Read
-from streamlib.runtime.admission import FloorWatermarks, admit, check_event_times, check_newest
+from streamlib.plan.node import Read, WriteLetters
+from streamlib.runtime.admission import FloorWatermarks, admit, check_newest, rows_ahead, too_far_ahead
 from streamlib.runtime.engine import Engine
 from streamlib.runtime.intake import EventTimes, Intake
 from streamlib.runtime.rescue import Failures
@@ -47,6 +49,8 @@ class SourceInput:
     newest: int = MIN_TIME
     by_time: bool = False
     """Whether partitions are opened when their time has come, as in batch runs, and not at once."""
+    rescues: bool = False
+    """Whether the job goes on where a record can't enter."""
     opened: dict[str, None] = field(default_factory=dict)
     """With `by_time` the partitions that are being read, and have not ended."""
 
@@ -149,8 +153,7 @@ class Pipeline:
         try:
             found.intakes[partition].offer(chunk)
         except StreamlibError as error:
-            intake = found.intakes[partition]
-            raise _blamed(found, partition, intake.rows + intake.waiting_rows, error) from error.__cause__
+            raise _blamed(found, partition, found.intakes[partition].rows, error) from error.__cause__
 
     def end(self, source: str, partition: str, now: float) -> None:
         """Nothing more will be read from a partition."""
@@ -231,10 +234,11 @@ class Pipeline:
             return self._pass_over(source, partition, now, wall)
         batch = intake.front(limit)
         if isinstance(source.watermarks, SourceWatermarks) and batch.event_time is not None:
-            try:
-                check_event_times(batch, source.read.max_ahead, wall)
-            except StreamlibError as error:
-                raise _blamed(source, partition, intake.rows, error) from error.__cause__
+            limit_ahead = source.read.max_ahead
+            if limit_ahead is not None and len(rows := rows_ahead(batch, limit_ahead, wall)):
+                times = batch.event_time.take(rows)
+                self._leave_out(source, partition, rows.tolist(), times.tolist(), wall)
+                return self._admit(source, partition, limit, now, wall, wait=wait)
             batch = admit(
                 self.engine,
                 source.name,
@@ -248,11 +252,31 @@ class Pipeline:
             self._enter(source, partition, batch, now)
         return batch.num_rows
 
+    def _leave_out(
+        self, source: SourceInput, partition: str, rows: list[int], times: list[int], wall: int
+    ) -> None:
+        """Rows at the front that are too far ahead are lost, or the first of them stops the job."""
+        intake, limit = source.intakes[partition], source.read.max_ahead
+        assert limit is not None
+        ahead = zip(rows, times, strict=True)
+        failed = [(row, too_far_ahead(intake.number_of(row), time, limit, wall)) for row, time in ahead]
+        if not source.rescues:
+            raise _blamed(source, partition, intake.rows, failed[0][1])
+        intake.lose(failed)
+
     def _pass_over(self, source: SourceInput, partition: str, now: float, wall: int) -> int:
-        """Rows that were not read enter: they count, and time goes on as if they had been there."""
+        """What comes next are no rows: either they were not read, or none can enter.
+
+        Rows that were not read count, and time goes on as if they had been there.
+        """
         intake = source.intakes[partition]
+        before = intake.rows
         left_out, floor = intake.pass_over()
-        if left_out.newest is not None:
+        self._lose(source, partition)
+        if left_out.newest is None:
+            if isinstance(source.watermarks, FloorWatermarks) and floor is not None:
+                source.watermarks.read_to(partition, floor)
+        else:
             if isinstance(source.watermarks, SourceWatermarks):
                 try:
                     check_newest(left_out.newest, source.read.max_ahead, wall)
@@ -261,7 +285,17 @@ class Pipeline:
             self._time_passed(source, partition, left_out.newest, floor, now)
         self._finish_if_ended(source, partition)
         self._advance(source, now)
-        return left_out.rows
+        return intake.rows - before
+
+    def _lose(self, source: SourceInput, partition: str) -> None:
+        """Records among those that entered were lost: they are counted, or dead letters."""
+        lost = source.intakes[partition].take_lost()
+        if lost:
+            letters = None
+            if dead_letter_of(source.bound.node.on_error) is not None:
+                records = [(each.position, each.error, each.record) for each in lost]
+                letters = letters_from(source.name, partition, records)
+            self.engine.lose(source.name, len(lost), letters)
 
     def _time_passed(
         self, source: SourceInput, partition: str, newest: int, floor: int | None, now: float
@@ -274,6 +308,8 @@ class Pipeline:
 
     def _enter(self, source: SourceInput, partition: str, batch: Batch, now: float) -> None:
         floor = source.intakes[partition].enter(batch.num_rows)
+        if source.rescues:
+            self._lose(source, partition)
         self.engine.push(source.name, batch)
         if batch.event_time is not None:
             self._time_passed(source, partition, batch.time_bounds[1], floor, now)
@@ -401,14 +437,16 @@ def _source_input(
     bound: BoundNode, read: Read, partitions: Sequence[str], mode: Mode, now: float
 ) -> SourceInput:
     times = EventTimes(read, bound.output_types[0].schema)
-    intakes = {partition: Intake(times) for partition in partitions}
+    rescues = outcome(bound.node.on_error) != "fail"
+    intakes = {partition: Intake(times, rescues) for partition in partitions}
     marks: SourceWatermarks | FloorWatermarks
     if mode == "batch":
         marks = FloorWatermarks(list(partitions))
     else:
         # a source without event time has no rows to observe: its watermark moves at its end only
         marks = SourceWatermarks(read.watermark or WatermarkStrategy(0), partitions, now)
-    return SourceInput(bound, read, intakes, marks, aligned=False, by_time=mode == "batch")
+    by_time = mode == "batch"
+    return SourceInput(bound, read, intakes, marks, aligned=False, by_time=by_time, rescues=rescues)
 
 
 def _takes_codes(flow: BoundFlow, source: str) -> bool:
@@ -417,7 +455,7 @@ def _takes_codes(flow: BoundFlow, source: str) -> bool:
 
 
 def _blamed(source: SourceInput, partition: str, rows: int, error: StreamlibError) -> StreamlibError:
-    error.add_note(f"reading partition {partition!r} after its first {rows:,} rows")
+    error.add_note(f"reading partition {partition!r}, after {rows:,} rows that entered")
     return source.bound.node.blame(error)
 
 
@@ -425,6 +463,8 @@ def _time_domains(flow: BoundFlow) -> list[list[str]]:
     """The sources, together where some operator sees rows of both: they share their time."""
     domains: list[set[str]] = [{name} for name in flow.reads()]
     for bound in flow.nodes:
+        if isinstance(bound.node.spec, WriteLetters):
+            continue  # who share a sink of dead letters need not wait for each other
         touched = [d for d in domains if d & bound.sources]
         if len(touched) > 1:
             domains = [d for d in domains if d not in touched] + [set().union(*touched)]

@@ -2,6 +2,6 @@
 
 from streamlib.testing.checks import assert_parity, assert_survives
 from streamlib.testing.clock import ManualClock
-from streamlib.testing.sources import fail, pause, rows, scripted
+from streamlib.testing.sources import broken, fail, pause, rows, scripted
 
-__all__ = ["ManualClock", "assert_parity", "assert_survives", "fail", "pause", "rows", "scripted"]
+__all__ = ["ManualClock", "assert_parity", "assert_survives", "broken", "fail", "pause", "rows", "scripted"]

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamlib.connectors import memory, parquet
-from streamlib.core.contracts import OperatorSpec, Pause, Sink, Source
+from streamlib.core.contracts import Broken, OperatorSpec, Pause, Sink, Source
 from streamlib.core.errors import DefinitionError
 from streamlib.core.time import MIN_TIME, show_duration, show_instant
 from streamlib.plan.bind import rewritten
@@ -20,6 +20,7 @@ from streamlib.plan.stream import Written
 from streamlib.testing.compare import difference
 from streamlib.testing.laws import check_laws
 from streamlib.testing.recorded import recording
+from streamlib.testing.replayed import ReplayedSource
 from streamlib.testing.simulator import live
 from streamlib.testing.windows_held import check_windows_of, event_times
 
@@ -129,13 +130,16 @@ class _Bench:
 
     flow: Flow
     rows: dict[str, dict[str, pa.Table]]
+    broken: dict[str, dict[str, Sequence[Broken]]]
 
     @classmethod
     def of(cls, flow: Flow) -> _Bench:
         bound = flow.bind()
-        rows = {name: _all_rows(name, read.source) for name, (_, read) in bound.reads().items()}
+        found = {name: _all_rows(name, read.source) for name, (_, read) in bound.reads().items()}
+        rows = {name: {p: table for p, (table, _) in parts.items()} for name, parts in found.items()}
+        broken = {name: {p: broken for p, (_, broken) in parts.items()} for name, parts in found.items()}
         check_windows_of(bound, rows)
-        return cls(flow, rows)
+        return cls(flow, rows, broken)
 
     def live(self, seed: int, crashes: int, workers: Sequence[int] = (1,)) -> _Ends:
         """What the sinks hold in the end."""
@@ -158,7 +162,7 @@ class _Bench:
             if isinstance(spec, Read):
                 least = -(-max(table.num_rows for table in self.rows[bound.id].values()) // MOST_CHUNKS) or 1
                 chunk = chance.randint(least, max(LONGEST_CHUNKS, 2 * least))
-                source = memory.source(self.rows[bound.id], chunk_rows=chunk)
+                source = self._source(bound.id, chunk)
                 specs[id(bound.node)] = replace(spec, source=source, max_ahead=None)  # the clock is random
             elif isinstance(spec, WriteLetters):
                 letters[bound.id] = parquet.sink(f"/out/{bound.id}")
@@ -169,6 +173,11 @@ class _Bench:
         return Flow(
             self.flow.name, *map(Written, rewritten([s.node for s in self.flow.sinks], specs, letters))
         )
+
+    def _source(self, name: str, chunk: int) -> Source:
+        if any(self.broken[name].values()):
+            return ReplayedSource(self.rows[name], self.broken[name], chunk)
+        return memory.source(self.rows[name], chunk_rows=chunk)
 
     def reordered(self, seed: int) -> _Bench:
         """The same rows in another order, which the watermarks allow; in their own where that matters."""
@@ -217,7 +226,11 @@ def _check_disorder(source: str, partition: str, read: Read, table: pa.Table) ->
         )
 
 
-def _all_rows(name: str, source: Source) -> dict[str, pa.Table]:
+_Read = tuple[pa.Table, Sequence[Broken]]
+"""The rows of a partition, and the records that can't be read."""
+
+
+def _all_rows(name: str, source: Source) -> dict[str, _Read]:
     if not source.bounded:
         raise DefinitionError(
             f"source {name!r} never ends",
@@ -228,16 +241,18 @@ def _all_rows(name: str, source: Source) -> dict[str, pa.Table]:
     return {partition: _read(source, partition) for partition in source.partitions()}
 
 
-def _read(source: Source, partition: str) -> pa.Table:
+def _read(source: Source, partition: str) -> _Read:
     reader = source.open(partition, None, None)
     batches: list[pa.RecordBatch] = []
+    broken: list[Broken] = []
     try:
         while (chunk := reader.read()) is not Pause.END:
             if chunk is not Pause.NOT_YET and not isinstance(chunk, Pause):
-                batches.append(chunk.rows)
+                batches += [chunk.rows] if chunk.rows.num_rows else []
+                broken += chunk.broken
     finally:
         reader.close()
-    return pa.Table.from_batches(batches, source.schema())
+    return pa.Table.from_batches(batches, source.schema()), broken
 
 
 def _compare(expected: Tables, found: Tables, what: str) -> None:

@@ -13,7 +13,7 @@ from streamlib.connectors.positions import event_times, suffix_minima
 from streamlib.connectors.records import Record, as_table
 from streamlib.connectors.schemas import conform, plain
 from streamlib.core.batch import schema_of
-from streamlib.core.contracts import Chunk, Json, Pause, Replay
+from streamlib.core.contracts import Broken, Chunk, Json, Pause, Replay
 from streamlib.core.errors import DefinitionError, SourceError, shown
 from streamlib.core.time import MAX_TIME
 
@@ -49,7 +49,17 @@ class FailStep:
             raise self.error
 
 
-Step: TypeAlias = RowsStep | PauseStep | FailStep
+@dataclass(frozen=True)
+class BrokenStep:
+    """One record that can't be read."""
+
+    data: bytes
+    reason: str
+
+
+_NOTHING = pa.record_batch({})
+
+Step: TypeAlias = RowsStep | PauseStep | FailStep | BrokenStep
 
 
 def rows(data: pa.RecordBatch | Sequence[Record]) -> RowsStep:
@@ -71,6 +81,16 @@ def fail(error: BaseException, attempts: int | None = None) -> FailStep:
             which restarts before this step fails again. The count is kept in the description.
     """
     return FailStep(error, attempts, repr(error))
+
+
+def broken(data: bytes, reason: str = "a broken record") -> BrokenStep:
+    """A step: one record that can't be read, for `sl.read(..., on_error=)`.
+
+    Args:
+        data: its bytes.
+        reason: the message of its error.
+    """
+    return BrokenStep(data, reason)
 
 
 @dataclass(frozen=True)
@@ -99,15 +119,21 @@ class ScriptedSource:
             )
         # Nobody knows what an unbounded source still brings, so it gives no floors.
         floors = _floors(steps, event_time) if event_time is not None and self.bounded else None
-        return ScriptedReader(steps, _start(position, steps, partition), floors, self.bounded)
+        return ScriptedReader(partition, steps, _start(position, steps, partition), floors, self.bounded)
 
 
 class ScriptedReader:
     """Walks through the steps of one partition."""
 
     def __init__(
-        self, steps: Sequence[Step], start: tuple[int, int], floors: Sequence[int] | None, bounded: bool
+        self,
+        partition: str,
+        steps: Sequence[Step],
+        start: tuple[int, int],
+        floors: Sequence[int] | None,
+        bounded: bool,
     ) -> None:
+        self._partition = partition
         self._steps = steps
         self._step, self._row = start
         self._floors = floors
@@ -123,8 +149,21 @@ class ScriptedReader:
                 step.happen()
                 continue
             floor = self._floors[self._step] if self._floors is not None else None
+            if isinstance(step, BrokenStep):
+                return Chunk(_NOTHING, [self._step, 0], floor, broken=[self._broken(step)])
             return Chunk(step.data.slice(row), [self._step, 0], floor)  # type: ignore[union-attr]
         return Pause.END if self._bounded else Pause.NOT_YET
+
+    def _broken(self, step: BrokenStep) -> Broken:
+        number = sum(map(_records, self._steps[: self._step - 1]))
+        where = f"record {number} of {self._partition}"
+        error = SourceError(
+            f"{where}: {step.reason}",
+            expected="a record that can be read",
+            found=shown(step.data),
+            remedy="repair it, or say what happens to such records: `sl.read(..., on_error=)`",
+        )
+        return Broken(number, where, step.data, error)
 
     def close(self) -> None: ...
 
@@ -142,7 +181,7 @@ def scripted(
     or, if `unbounded`, has nothing new for ever. Bounded scripts have exact floors.
 
     Args:
-        script: partition names, and for each the steps: `rows`, `pause`, `fail`.
+        script: partition names, and for each the steps: `rows`, `pause`, `fail`, `broken`.
         schema: names and types of the columns.
         replay: what the source claims to be; it replays whatever it claims.
         unbounded: whether partitions never end.
@@ -174,17 +213,21 @@ def scripted(
 
 
 def _checked(step: Step, columns: pa.Schema, partition: str, index: int) -> Step:
-    if isinstance(step, PauseStep | FailStep):
+    if isinstance(step, PauseStep | FailStep | BrokenStep):
         return step
     if not isinstance(step, RowsStep) or not len(step.data):
         raise DefinitionError(
             f"step {index} of partition {partition!r} can't be played",
-            expected="rows(...) with at least one row, pause() or fail(...)",
+            expected="rows(...) with at least one row, pause(), fail(...) or broken(...)",
             found=shown(step),
             remedy="leave the step out, or use pause() for a read that finds nothing",
         )
     batch = as_table(step.data, columns).to_batches()[0]
     return RowsStep(conform(batch, columns))
+
+
+def _records(step: Step) -> int:
+    return len(step.data) if isinstance(step, RowsStep) else int(isinstance(step, BrokenStep))
 
 
 def _floors(steps: Sequence[Step], event_time: str) -> Sequence[int]:

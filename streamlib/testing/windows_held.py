@@ -20,11 +20,15 @@ MOST_TIMES = 10_000  # of a flow: windows are a function of the time, and real d
 
 
 def event_times(read: Read, table: pa.Table) -> Micros:
-    """The event times of the rows, at least one, of a source that has them."""
+    """The event times of the rows, at least one, of a source that has them; without one: that before."""
     batch = Batch.from_arrow(table.combine_chunks().to_batches()[0])
-    times = EventTimes(read, table.schema).of(batch)
+    known = EventTimes(read, table.schema)
+    rows = np.arange(batch.num_rows)
+    missing = [row for row, _ in known.failing(batch, rows)]
+    good = np.delete(rows, missing)
+    times = known.of(batch.take(good))
     assert times is not None
-    return times
+    return times[np.maximum(np.searchsorted(good, rows, side="right") - 1, 0)] if len(good) else rows
 
 
 def check_windows_of(flow: BoundFlow, rows: Mapping[str, Mapping[str, pa.Table]]) -> None:
