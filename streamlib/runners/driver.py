@@ -129,7 +129,7 @@ class Driver:
         if self._mode == "batch":
             for source, partition in self.pipeline.to_open():
                 self._open(source, partition)
-        for source, partition in self._reopening.take_due():
+        for source, partition in self._reopening.take_due() if self._reopening.due else ():
             self._open(source, partition)
         ended = [feed for feed in self._feeds if self._poll(*feed) is Pause.END]
         for feed in ended:
@@ -155,7 +155,8 @@ class Driver:
             error.add_note(f"reading partition {partition!r} after {entered:,} rows that entered")
             raise
         if isinstance(found, Chunk):
-            self._reopening.works(source, partition)
+            if self._reopening.failed:
+                self._reopening.works(source, partition)
             self.pipeline.offer(source.name, partition, found)
         elif found is Pause.END:
             self.pipeline.end(source.name, partition, self._world.clock.monotonic())

@@ -11,13 +11,18 @@ from streamlib.runtime.pipeline import SourceInput
 
 
 class Reopening:
-    """Counts failures by partition, and says when to try again. Rows that flow again end the count."""
+    """Counts failures by partition, and says when to try again. Rows that flow again end the count.
+
+    Attributes:
+        failed: how often partitions failed one time after another, and since when.
+        due: those that wait to be opened again, and until when.
+    """
 
     def __init__(self, clock: Clock, seed: str | None = None) -> None:
         self._clock = clock
         self._chance = random.Random(seed)
-        self._failed: dict[tuple[str, str], tuple[int, float]] = {}
-        self._due: dict[tuple[str, str], tuple[float, SourceInput]] = {}
+        self.failed: dict[tuple[str, str], tuple[int, float]] = {}
+        self.due: dict[tuple[str, str], tuple[float, SourceInput]] = {}
 
     def put_off(self, source: SourceInput, partition: str, error: Exception) -> bool:
         """A partition could not be opened or read; whether the policy tries it again."""
@@ -25,30 +30,27 @@ class Reopening:
         if not isinstance(policy, Retry) or not isinstance(error, policy.on):
             return False
         now, key = self._clock.monotonic(), (source.name, partition)
-        times, since = self._failed.get(key, (0, now))
+        times, since = self.failed.get(key, (0, now))
         wait = policy.wait_before(times + 2, self._chance.random())
         if times >= policy.times or now + wait - since > policy.within / SECOND:
             error.add_note(f"partition {partition!r} was opened again {times} times, in {now - since:.1f} s")
             return False
-        self._failed[key] = times + 1, since
-        self._due[key] = now + wait, source
+        self.failed[key] = times + 1, since
+        self.due[key] = now + wait, source
         return True
 
     def take_due(self) -> list[tuple[SourceInput, str]]:
         """The partitions whose time has come."""
-        if not self._due:
-            return []
         now = self._clock.monotonic()
-        found = [(key, source) for key, (time, source) in self._due.items() if time <= now]
+        found = [(key, source) for key, (time, source) in self.due.items() if time <= now]
         for key, _ in found:
-            del self._due[key]
+            del self.due[key]
         return [(source, partition) for (_, partition), source in found]
 
     def waits(self, source: SourceInput, partition: str) -> bool:
         """Whether the partition is to be opened again."""
-        return (source.name, partition) in self._due
+        return (source.name, partition) in self.due
 
     def works(self, source: SourceInput, partition: str) -> None:
         """Rows came."""
-        if self._failed:
-            self._failed.pop((source.name, partition), None)
+        self.failed.pop((source.name, partition), None)
