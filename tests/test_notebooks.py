@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +43,18 @@ def executed(path: Path, home: Path) -> Any:
     return notebook
 
 
+Run = Callable[[str], Any]
+
+
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return executed(ROOT / "notebooks" / "01_first_flow.ipynb", tmp_path_factory.mktemp("notebook"))
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Each notebook, executed once."""
+    return cache(lambda name: executed(ROOT / "notebooks" / name, tmp_path_factory.mktemp("notebook")))
+
+
+@pytest.fixture(scope="module")
+def first(run: Run) -> Any:
+    return run("01_first_flow.ipynb")
 
 
 def outputs(notebook: Any, kind: str) -> list[str]:
@@ -61,8 +72,9 @@ def test_the_notebooks_are_committed_without_outputs() -> None:
             assert cell.cell_type == "markdown" or (not cell.outputs and cell.execution_count is None)
 
 
-def test_every_cell_runs_and_complains_of_nothing(first: Any) -> None:
-    for cell in first.cells:
+@pytest.mark.parametrize("name", [path.name for path in NOTEBOOKS])
+def test_every_cell_runs_and_complains_of_nothing(name: str, run: Run) -> None:
+    for cell in run(name).cells:
         for output in cell.get("outputs", []):
             assert output.output_type != "error"
             assert output.get("name") != "stderr", output.text
@@ -88,3 +100,28 @@ def test_the_job_went_on_where_it_was_and_no_departure_is_lost(first: Any) -> No
     assert "went on from checkpoint" in printed
     assert "= 328,521 departures" in printed
     assert "flow first (exactly-once)" in printed
+
+
+def test_the_second_shows_each_decision_about_the_late_reading(run: Run) -> None:
+    notebook = run("02_event_time.ipynb")
+    printed = outputs(notebook, "stdout")
+    first_window = [
+        line for text in printed for line in text.splitlines() if line.startswith("window_start=0 ")
+    ]
+    assert first_window[:2] == [
+        "window_start=0  window_end=10  n=5  warmest=30.0",  # the batch
+        "window_start=0  window_end=10  n=4  warmest=25.0",  # the stream, which left one out
+    ]
+    everything = "".join(printed)
+    assert "at=3  arrived=23  second=3  value=30.0\n" in everything, "the late reading"
+    assert "n=4  warmest=25.0  op=-U" in everything
+    assert "in operator 'out' (In[" in everything, "the refusal, which names the cell"
+    assert "missed:\nat=3" in everything
+
+
+def test_the_third_checks_its_aggregate_and_finds_the_planted_mistake(run: Run) -> None:
+    notebook = run("03_custom_operators.ipynb")
+    assert "(7, 'days, each one right')" in outputs(notebook, "text/plain")
+    assert "`merge` changes a state" in "".join(outputs(notebook, "stdout"))
+    assert len(outputs(notebook, "image/png")) == 2
+    assert ">aggregate</text>" in outputs(notebook, "image/svg+xml")[0]

@@ -12,14 +12,22 @@ _INSIDE_EXACT = ("streamlib", "toolz")
 
 
 def caller() -> str:
-    """`file.py:line` of the nearest frame outside streamlib and toolz."""
+    """`file.py:line` of the nearest frame outside streamlib and toolz; in a notebook `In[cell]:line`."""
     frame = sys._getframe(1)
     while frame.f_back is not None:
         module = frame.f_globals.get("__name__", "")
         if not module.startswith(_INSIDE) and module not in _INSIDE_EXACT:
             break
         frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    return f"{_cell(frame.f_code.co_filename) or Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+def _cell(file: str) -> str | None:
+    """`In[7]` for code of a notebook's cell, whose file is a temporary one that says nothing to anybody."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    found: tuple[str, str] | None = shell.compile.format_code_name(file) if shell is not None else None
+    return found[1] if found is not None else None
 
 
 def names_around(module: str) -> dict[str, Any]:

@@ -90,12 +90,15 @@ def watermark(
     return ax
 
 
+FEW = 100  # rows up to which each is to be seen for itself, and not the cloud that they make
 Kind = tuple[npt.NDArray[np.bool_], str, dict[str, Any]]
 
 
 def _kinds(rows: Arrivals, judged: bool) -> Iterator[Kind]:
     """The rows that are drawn alike; what matters most is drawn last, and largest."""
-    on_time = {"marker": ".", "markersize": 5, "color": BLUE, "alpha": 0.55, "markeredgewidth": 0}
+    few = len(rows.late) <= FEW
+    size, alpha = (11, 0.9) if few else (5, 0.55)
+    on_time = {"marker": ".", "markersize": size, "color": BLUE, "alpha": alpha, "markeredgewidth": 0}
     yield ~rows.behind & ~rows.late, "on time", on_time
     behind = "behind the watermark, window still open" if judged else "behind the watermark"
     yield rows.behind & ~rows.late, behind, {"marker": "o", "markersize": 4, "color": AMBER, "mew": 0}
