@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from streamlib.connectors import memory, parquet
+from streamlib.connectors import memory
 from streamlib.core.contracts import Disk, Json, Sink, SinkContext, SinkWriter
 from streamlib.core.disk import LocalDisk
 from streamlib.core.errors import SinkError
 from streamlib.testing.disk import SimDisk
 from tests.crashes import crashed_everywhere
+from tests.file_formats import FORMATS, rows_of, sink_of
 
 SCHEMA = pa.schema({"id": pa.int64(), "name": pa.string()})
 
@@ -28,12 +28,17 @@ def batch(*ids: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([{"id": i, "name": f"n{i}"} for i in ids], SCHEMA)
 
 
-def parquet_ids(disk: Disk, folder: str) -> list[int]:
-    """What a reader sees who takes every Parquet file of the folder."""
-    names = [name for name in disk.list(folder) if name.endswith(".parquet")]
-    tables = [pq.read_table(io.BytesIO(disk.read(f"{folder}/{name}"))) for name in names]
-    assert all(table.schema.equals(SCHEMA) for table in tables)
-    return [i for table in tables for i in table["id"].to_pylist()]
+def file_ids(disk: Disk, folder: str, suffix: str = ".parquet") -> list[int]:
+    """What a reader sees who takes every file of the folder and of the folders in it."""
+    ids = []
+    for name in disk.list(folder):
+        if "=" in name:
+            ids += file_ids(disk, f"{folder}/{name}", suffix)
+        elif name.endswith(suffix):
+            rows = rows_of(suffix, disk.read(f"{folder}/{name}"))
+            assert all(row.get("name") in (f"n{row['id']}", None) for row in rows)
+            ids += [int(row["id"]) for row in rows]
+    return ids
 
 
 @dataclass
@@ -52,19 +57,28 @@ def memory_place(folder: Path) -> Place:
     return Place(sink, LocalDisk(), lambda: sink.table()["id"].to_pylist() if sink.table().num_rows else [])
 
 
-def local_parquet(folder: Path) -> Place:
+def local_files(folder: Path, suffix: str) -> Place:
     disk, output = LocalDisk(), f"{folder}/deep/out"
-    return Place(parquet.sink(output, 3), disk, lambda: parquet_ids(disk, output))
+    return Place(sink_of(suffix, output, 3), disk, lambda: file_ids(disk, output, suffix))
 
 
-def simulated_parquet(folder: Path) -> Place:
+def simulated_files(folder: Path, suffix: str, **options: Any) -> Place:
     disk = SimDisk()
-    return Place(parquet.sink("/out", 3), disk, lambda: parquet_ids(disk, "/out"))
+    return Place(sink_of(suffix, "/out", 3, **options), disk, lambda: file_ids(disk, "/out", suffix))
 
 
-@pytest.fixture(params=[memory_place, local_parquet, simulated_parquet], ids=lambda make: make.__name__)
+PLACES: dict[str, Callable[[Path], Place]] = {
+    "memory": memory_place,
+    "local .parquet": lambda folder: local_files(folder, ".parquet"),
+    "simulated .parquet": lambda folder: simulated_files(folder, ".parquet"),
+    "partitions": lambda folder: simulated_files(folder, ".parquet", partition_by="name"),
+    **{suffix: lambda folder, suffix=suffix: local_files(folder, suffix) for suffix in FORMATS},
+}
+
+
+@pytest.fixture(params=PLACES)
 def place(request, tmp_path) -> Place:
-    return request.param(tmp_path)
+    return PLACES[request.param](tmp_path)
 
 
 def prepared(writer: SinkWriter, number: int) -> Json:
@@ -83,11 +97,11 @@ def test_readers_see_rows_when_they_are_committed_and_not_before(place):
     writer = place.open()
     writer.write(batch(1, 2))
     writer.write(batch(3, 4))
-    assert place.ids() == []
+    assert sorted(place.ids()) == []
     pending = prepared(writer, 1)
-    assert place.ids() == []
+    assert sorted(place.ids()) == []
     writer.commit(1, pending)
-    assert place.ids() == [1, 2, 3, 4]
+    assert sorted(place.ids()) == [1, 2, 3, 4]
 
 
 def test_rows_after_a_prepare_belong_to_the_next_checkpoint(place):
@@ -96,9 +110,9 @@ def test_rows_after_a_prepare_belong_to_the_next_checkpoint(place):
     first = prepared(writer, 1)
     writer.write(batch(2))
     writer.commit(1, first)
-    assert place.ids() == [1]
+    assert sorted(place.ids()) == [1]
     writer.commit(2, prepared(writer, 2))
-    assert place.ids() == [1, 2]
+    assert sorted(place.ids()) == [1, 2]
 
 
 def test_a_checkpoint_without_rows_has_nothing_to_commit(place):
@@ -108,7 +122,7 @@ def test_a_checkpoint_without_rows_has_nothing_to_commit(place):
     writer.write(batch())
     assert writer.prepare(2) is None
     writer.close()
-    assert place.ids() == []
+    assert sorted(place.ids()) == []
 
 
 def test_a_repeated_commit_changes_nothing(place):
@@ -117,7 +131,7 @@ def test_a_repeated_commit_changes_nothing(place):
     pending = prepared(writer, 1)
     for _ in range(3):
         writer.commit(1, pending)
-        assert place.ids() == [1, 2, 3, 4]
+        assert sorted(place.ids()) == [1, 2, 3, 4]
 
 
 def test_a_later_attempt_commits_what_an_earlier_one_prepared(place):
@@ -129,9 +143,9 @@ def test_a_later_attempt_commits_what_an_earlier_one_prepared(place):
     later.commit(1, pending)
     later.write(batch(5))
     later.commit(2, prepared(later, 2))
-    assert place.ids() == [1, 2, 3, 4, 5]
+    assert sorted(place.ids()) == [1, 2, 3, 4, 5]
     place.open("a3").commit(1, pending)
-    assert place.ids() == [1, 2, 3, 4, 5]
+    assert sorted(place.ids()) == [1, 2, 3, 4, 5]
 
 
 def test_close_discards_what_was_not_prepared_and_keeps_the_rest(place):
@@ -142,7 +156,7 @@ def test_close_discards_what_was_not_prepared_and_keeps_the_rest(place):
     writer.close()
     later = place.open("a2")
     later.commit(1, pending)
-    assert place.ids() == [1, 2]
+    assert sorted(place.ids()) == [1, 2]
     later.close()
 
 
@@ -165,7 +179,7 @@ def test_two_sinks_of_a_job_in_one_place_do_not_mix(place):
     pending = prepared(first, 5), prepared(second, 5)
     second.close()
     first.commit(5, pending[0])
-    assert place.ids() == [1]
+    assert sorted(place.ids()) == [1]
     assert second.last_committed() == 0
     first.close()
     place.open("a2", sink="out-2").commit(5, pending[1])
@@ -181,8 +195,8 @@ class Job:
     The paper stands for the manifests; it is written at once, so that only the sink can fail.
     """
 
-    def __init__(self, disk: SimDisk) -> None:
-        self._place = Place(parquet.sink("/out", 2), disk, list)
+    def __init__(self, disk: SimDisk, sink: Sink) -> None:
+        self._place = Place(sink, disk, list)
         self._attempt = 0
         self._number = 0
         self._position = 0
@@ -210,18 +224,23 @@ class Job:
 
 
 @pytest.mark.parametrize("power_cut", [False, True], ids=["process dies", "power fails"])
-def test_no_crash_loses_or_doubles_a_row(power_cut):
-    for job, disk, where in crashed_everywhere(Job, power_cut):
+@pytest.mark.parametrize(
+    ("suffix", "partition_by"), [*((suffix, ()) for suffix in FORMATS), (".csv", "name")], ids=str
+)
+def test_no_crash_loses_or_doubles_a_row(suffix, partition_by, power_cut):
+    sink = sink_of(suffix, "/out", 2, partition_by=partition_by)
+    for job, disk, where in crashed_everywhere(lambda disk: Job(disk, sink), power_cut):
         job.run()
-        assert sorted(parquet_ids(disk, "/out")) == list(range(9)), where
-        assert [name for name in disk.list("/out") if not name.endswith(".parquet")] == []
+        assert sorted(file_ids(disk, "/out", suffix)) == list(range(9)), where
+        strange = [name for name in disk.list("/out") if not name.endswith(suffix) and "=" not in name]
+        assert strange == []
         assert disk.list("/out.staging") == []
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_fenced_process_that_tidies_up_takes_nothing_back(seed):
     disk = SimDisk()
-    place = Place(parquet.sink("/out"), disk, list)
+    place = Place(sink_of(".parquet", "/out"), disk, list)
     fenced = place.open("a1")
     fenced.write(batch(1))
     pending = prepared(fenced, 1)
@@ -238,12 +257,12 @@ def test_a_fenced_process_that_tidies_up_takes_nothing_back(seed):
     fenced.close()  # removes its folder, which `later` can't sync any more
     later.commit(1, pending)
     disk.crash(random.Random(seed))
-    assert parquet_ids(disk, "/out") == [1]
+    assert file_ids(disk, "/out") == [1]
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_committed_rows_survive_a_power_cut_at_the_end(seed):
     disk = SimDisk()
-    Job(disk).run()
+    Job(disk, sink_of(".parquet", "/out", 2)).run()
     disk.crash(random.Random(seed))
-    assert sorted(parquet_ids(disk, "/out")) == list(range(9))
+    assert sorted(file_ids(disk, "/out")) == list(range(9))

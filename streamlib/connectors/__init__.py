@@ -10,9 +10,11 @@ from streamlib.core.contracts import Chunk, Pause, Sink, SinkContext, SinkWriter
 from streamlib.core.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from streamlib.connectors import console, csv, memory, parquet
+    from streamlib.connectors import avro, console, csv, ipc, jsonl, memory, parquet
 else:
-    __getattr__, __dir__ = on_demand(__name__, modules=("console", "csv", "memory", "parquet"))
+    __getattr__, __dir__ = on_demand(
+        __name__, modules=("avro", "console", "csv", "ipc", "jsonl", "memory", "parquet")
+    )
 
 __all__ = [
     "Chunk",
@@ -22,8 +24,11 @@ __all__ = [
     "SinkWriter",
     "Source",
     "SourceReader",
+    "avro",
     "console",
     "csv",
+    "ipc",
+    "jsonl",
     "memory",
     "parquet",
 ]

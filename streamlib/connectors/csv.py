@@ -1,4 +1,4 @@
-"""CSV files: a source over the records of files that are there, with declared columns."""
+"""CSV files: a source over the records of files that are there, with declared columns, and a staged sink."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from streamlib.connectors import files
 from streamlib.connectors.calls import as_call, one_or_all
 from streamlib.connectors.csv_dialect import Dialect, check_types
 from streamlib.connectors.csv_errors import explain, is_empty
+from streamlib.connectors.csv_sink import sink
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.positions import row_number
 from streamlib.connectors.schemas import conform, plain, schema_line
@@ -24,7 +25,7 @@ from streamlib.core.errors import (
     did_you_mean,
 )
 
-__all__ = ["CsvSource", "source"]
+__all__ = ["CsvSource", "sink", "source"]
 
 SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".tsv")
 

@@ -14,7 +14,7 @@ from streamlib.connectors import files
 from streamlib.connectors.calls import as_call, one_or_all
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.parquet_pruning import prune
-from streamlib.connectors.parquet_sink import ParquetSink, sink
+from streamlib.connectors.parquet_sink import sink
 from streamlib.connectors.parquet_snapshot import ParquetSnapshotSink, snapshot_sink
 from streamlib.connectors.parquet_statistics import RowGroups, coded_columns
 from streamlib.connectors.positions import beyond_end, row_number
@@ -23,7 +23,7 @@ from streamlib.core.contracts import Json, LeftOut, Replay
 from streamlib.core.errors import SchemaChangedError, SourceError, UnknownColumnError
 from streamlib.core.expressions import Expr
 
-__all__ = ["ParquetSink", "ParquetSnapshotSink", "ParquetSource", "sink", "snapshot_sink", "source"]
+__all__ = ["ParquetSnapshotSink", "ParquetSource", "sink", "snapshot_sink", "source"]
 
 BATCH_ROWS = 131_072  # a few MB for ten columns: large enough for kernels, small enough for caches
 SUFFIXES = (".parquet", ".pq")

@@ -18,7 +18,9 @@ import msgspec
 import pyarrow as pa
 
 from streamlib.connectors.calls import as_call
-from streamlib.connectors.parquet_sink import StagedParquet, check_schema
+from streamlib.connectors.file_writer import HELD_BYTES
+from streamlib.connectors.open_file import OpenFile
+from streamlib.connectors.parquet_sink import ParquetEncoding
 from streamlib.connectors.staging import Staging, explained
 from streamlib.core.changes import split_changes
 from streamlib.core.contracts import Delivery, Json, SinkContext, Takes
@@ -45,7 +47,7 @@ class ParquetSnapshotSink:
 
     def open(self, context: SinkContext) -> SnapshotWriter:
         """Check that the file can be written and replaced; nothing is shown to readers yet."""
-        check_schema(context.schema)
+        ParquetEncoding().check(context.schema)
         staging = Staging(self.path, context, ".parquet")
         staging.open(frozenset([FILE]))
         return SnapshotWriter(staging, context)
@@ -103,7 +105,8 @@ class SnapshotWriter:
         header = {"job": self._context.job, "sink": self._context.sink, "checkpoint": number}
         schema = self._context.schema.with_metadata({_KEY: msgspec.json.encode(header)})
         with explained(f"the snapshot for {self._staging.output!r} can't be made durable"):
-            file = StagedParquet(*self._staging.create(self._created), schema)
+            staged = self._staging.create(self._created)
+            file = OpenFile(*staged, ParquetEncoding(), schema, HELD_BYTES)
             for batch in self._rows.table().replace_schema_metadata(schema.metadata).to_batches():
                 file.add(batch)
             finished = file.finish()

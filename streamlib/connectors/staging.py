@@ -2,6 +2,7 @@
 
     out.staging/<attempt>/<job>-<sink>-<file>.parquet      while it is written and prepared
     out/<job>-<sink>-<checkpoint>-<file>.parquet           once its checkpoint is committed
+    out/day=2024-01-01/<job>-<sink>-<...>.parquet          where the output has partitions
 
 The staging folder is a sibling, not a child, because directory scanners of Polars and DuckDB read
 hidden folders inside the output. It stays, empty, for the next attempt.
@@ -55,7 +56,7 @@ class Staging:
             self._disk.create(self._path(probe)).close()
             self._disk.rename(self._path(probe), shown)
             self._disk.remove(shown)
-            names = self._disk.list(self.output)
+            names = list(self._shown())
         own = (*known, self._job)
         foreign = [name for name in names if name.endswith(self._suffix) and not name.startswith(own)]
         if foreign:
@@ -72,9 +73,10 @@ class Staging:
         self._disk.make_dirs(self._path())  # another sink of this output may have removed it as empty
         return f"{self._attempt}/{name}", self._disk.create(self._path(name))
 
-    def final_name(self, checkpoint: int, sequence: int) -> str:
-        """The name under which readers see file `sequence` of a checkpoint."""
-        return f"{self._prefix}{checkpoint:08d}-{sequence:03d}{self._suffix}"
+    def final_name(self, checkpoint: int, sequence: int, folder: str = "") -> str:
+        """The name under which readers see file `sequence` of a checkpoint; `folder` is its partition."""
+        name = f"{self._prefix}{checkpoint:08d}-{sequence:03d}{self._suffix}"
+        return f"{folder}/{name}" if folder else name
 
     def sync(self) -> None:
         """Make the names of this attempt's files durable."""
@@ -93,7 +95,8 @@ class Staging:
     def settle(self, pending: Sequence[StagedFile]) -> None:
         """Make the places of published files durable."""
         # Also if nothing was moved now: an earlier commit may have died between rename and fsync.
-        self._disk.sync_dir(self.output)
+        for folder in {os.path.dirname(f"{self.output}/{file['final']}") for file in pending}:
+            self._disk.sync_dir(folder)
         for folder in {os.path.dirname(file["staged"]) for file in pending}:
             with suppress(FileNotFoundError):  # whoever removed it has synced it before
                 self._disk.sync_dir(f"{self._root}/{folder}")
@@ -106,8 +109,11 @@ class Staging:
             return False
         if length != file["length"]:
             raise _damaged(path, f"{file['length']:,} bytes", f"{length:,} bytes")
+        final = f"{self.output}/{file['final']}"
+        if "/" in file["final"]:
+            self._disk.make_dirs(os.path.dirname(final))
         try:
-            self._disk.rename(path, f"{self.output}/{file['final']}")
+            self._disk.rename(path, final)
         except FileNotFoundError:  # another process commits the same checkpoint at this moment
             return False
         return True
@@ -131,8 +137,17 @@ class Staging:
 
     def last_committed(self) -> int:
         """The highest checkpoint of this job and sink that readers see files of, 0 if none."""
-        matches = map(self._final_name.fullmatch, self._disk.list(self.output))
+        matches = map(self._final_name.fullmatch, self._shown())
         return max((int(match[1]) for match in matches if match), default=0)
+
+    def _shown(self, folder: str = "") -> Iterator[str]:
+        """Names of the files that readers see, in partitions too: only these have a "=", never a file."""
+        for name in self._disk.list(self.output + folder):
+            if "=" in name and not name.endswith(self._suffix):
+                with suppress(NotADirectoryError):
+                    yield from self._shown(f"{folder}/{name}")
+            else:
+                yield name
 
     def discard(self, staged: Sequence[str]) -> None:
         """Remove staged files that were never prepared, and the attempt's folder if it is empty."""

@@ -8,13 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from streamlib.connectors import memory, parquet
-from streamlib.connectors.parquet_sink import ParquetSink
+from streamlib.connectors.file_sink import FileSink
 from streamlib.core.contracts import Chunk
 from streamlib.core.errors import SourceError, TypeMismatchError, shown
 from streamlib.core.letters import LETTERS
 from streamlib.plan.dead_letters import shares_columns
 
-Letters = str | PathLike[str] | ParquetSink | memory.MemorySink
+Letters = str | PathLike[str] | FileSink | memory.MemorySink
 """Where dead letters are: a folder of Parquet files, or a sink in this program."""
 
 
@@ -48,7 +48,7 @@ def read_dead_letters(place: Letters) -> pa.Table:
     if isinstance(place, memory.MemorySink):
         table = place.table()
         return table if table.num_columns else LETTERS.empty_table()
-    path = place.path if isinstance(place, ParquetSink) else place
+    path = place.path if isinstance(place, FileSink) and place.encoding.name == "parquet" else place
     if not isinstance(path, str | PathLike):
         raise TypeMismatchError(
             "dead letters are read from a folder or a sink",

@@ -1,0 +1,5 @@
+"""Avro files: a staged sink."""
+
+from streamlib.connectors.avro_sink import sink
+
+__all__ = ["sink"]
