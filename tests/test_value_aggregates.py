@@ -174,6 +174,17 @@ def test_duckdb_agrees_on_sql_names():
     check(found.collect(), by_key(expected), expected.column_names)
 
 
+def test_quantiles_of_many_values_count_nan_as_the_largest_as_in_polars():
+    chance = np.random.default_rng(5)
+    values = np.where(chance.random(3000) < 0.3, np.nan, chance.normal(size=3000))
+    table = pa.table({"at": np.arange(3000), "k": chance.integers(0, 5, 3000), "v": values})
+    aggregates = {f"q{q}": sl.quantile("v", q / 100) for q in (10, 50, 60, 90)}
+    found = read(table, chunk=700).key_by("k").aggregate(**aggregates).collect()
+    keyed = pl.from_arrow(table).group_by("k")
+    expected = keyed.agg(**{name: pl.col("v").quantile(int(name[1:]) / 100) for name in aggregates})
+    check(found, by_key(expected.to_arrow()), expected.columns)
+
+
 def test_spreads_of_large_numbers_that_lie_close_together_are_exact():
     values = [1e15 + v for v in (0.0, 1.0, 2.0, 3.0)] * 50
     table = pa.table({"at": range(200), "v": values})

@@ -19,6 +19,7 @@ from streamlib.core.batch import Column, as_arrow
 from streamlib.operators.bound_aggregate import StateField, Vector
 from streamlib.operators.grouping import Codes, take_rows
 
+LONG = 64  # elements a list from which on each is sorted by itself: a call is then cheaper than their order
 LONG_RUNS = 64  # elements a list from which on sorting by runs beats sorting anew
 RADIX = 1 << 16  # numpy sorts 16 bits in a pass of 18 ns an element, and 64 in 100
 
@@ -62,9 +63,22 @@ class Lists:
 
     def ordered(self) -> Lists:
         """The elements of each list in the order of the first column, then the second, ...; nulls first."""
+        values = self.columns[0]
+        if len(self.columns) == 1 and isinstance(values, np.ndarray) and self._long():
+            return Lists(self.lengths, (self._sorted(values),))
         numbers = [comparable(c) for c in self.columns]
         order = element_order(self.owners(), len(self.lengths), numbers)
         return Lists(self.lengths, tuple(take_rows(c, order) for c in self.columns))
+
+    def _long(self) -> bool:
+        return int(self.lengths.sum()) > LONG * len(self.lengths)
+
+    def _sorted(self, values: Vector) -> Vector:
+        """Each list by itself: sorting values takes a twentieth of what it takes to find their order."""
+        found = values.copy()
+        for start, end in zip((self.ends() - self.lengths).tolist(), self.ends().tolist(), strict=True):
+            found[start:end].sort()
+        return found
 
     def first(self, most: int) -> Lists:
         """At most so many elements of each list."""
