@@ -74,6 +74,13 @@ def test_compressed_files_byte_order_marks_and_blank_lines(tmp_path):
     assert ids(csv.source(tmp_path, SCHEMA)) == [1, 2]
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("gz", "gzip"), ("bz2", "bz2"), ("zst", "zstd")])
+def test_how_a_file_is_compressed_is_told_by_its_name(tmp_path, suffix, codec):
+    with pa.CompressedOutputStream(str(tmp_path / f"a.tsv.{suffix}"), codec) as file:
+        file.write(b"id\tname\n1\tx\n")
+    assert ids(csv.source(tmp_path, SCHEMA, delimiter="\t")) == [1]
+
+
 def test_files_without_rows_end_at_once(tmp_path):
     put(tmp_path, "id,name\n")
     assert read(csv.source(tmp_path, SCHEMA)) == []

@@ -97,7 +97,7 @@ def test_a_path_that_names_nothing_says_what_is_there(tmp_path, path, says):
 
 def test_a_relative_path_that_names_nothing_says_where_it_was_looked_up(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SourceError, match=f"looked up from {tmp_path}"):
+    with pytest.raises(SourceError, match=f"looked up as {tmp_path}"):
         parquet.source("zzzzzz").partitions()
 
 

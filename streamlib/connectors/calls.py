@@ -11,8 +11,3 @@ def as_call(factory: str, *arguments: object, **options: object) -> str:
     """
     given = [f"{name}={value!r}" for name, value in options.items() if value is not None]
     return f"{factory}({', '.join([*map(repr, arguments), *given])})"
-
-
-def one_or_all(paths: tuple[str, ...]) -> str | list[str]:
-    """Paths as a user gives them."""
-    return paths[0] if len(paths) == 1 else list(paths)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from streamlib.connectors import files
-from streamlib.connectors.calls import as_call, one_or_all
+from streamlib.connectors.calls import as_call
 from streamlib.connectors.csv_dialect import Dialect, check_types
 from streamlib.connectors.csv_errors import explain, is_empty
 from streamlib.connectors.csv_sink import sink
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
+from streamlib.connectors.files import Files, Paths, files_at
+from streamlib.connectors.places import COMPRESSED, text_stream
 from streamlib.connectors.positions import row_number
 from streamlib.connectors.schemas import conform, plain, schema_line
 from streamlib.core.batch import schema_of
@@ -27,14 +28,14 @@ from streamlib.core.errors import (
 
 __all__ = ["CsvSource", "sink", "source"]
 
-SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".tsv")
+SUFFIXES = tuple(f"{name}{how}" for name in (".csv", ".tsv") for how in ("", *COMPRESSED))
 
 
 @dataclass(frozen=True, repr=False)
 class CsvSource:
     """CSV files, each a partition. Made by `source`; equal where paths, columns and dialect are."""
 
-    paths: tuple[str, ...]
+    files: Files
     columns: pa.Schema
     dialect: Dialect
 
@@ -48,31 +49,31 @@ class CsvSource:
 
     def schema(self) -> pa.Schema:
         """The declared columns; reads every header and raises where a column is not in it."""
-        for path in files.find_files(self.paths, SUFFIXES).values():
+        for path in self.files.find().values():
             self._columns_of(path)
         return self.columns
 
     def partitions(self) -> Sequence[str]:
-        return list(files.find_files(self.paths, SUFFIXES))
+        return list(self.files.find())
 
     def open(self, partition: str, position: Json | None, event_time: str | None) -> FileReader:
         """See `Source.open`. Parses and discards what precedes `position`; knows no floors."""
         row = row_number(position, partition)
         if event_time is not None and event_time not in self.columns.names:
             raise UnknownColumnError.of(event_time, self.columns.names)
-        path = files.find_file(self.paths, partition)
-        unchanged = Unchanged(path)
+        path = self.files.path_of(partition)
+        unchanged = Unchanged(self.files.place, path)
         names = self._columns_of(path)
 
         def failed(error: Exception) -> StreamlibError:
-            return explain(error, path, names, self.dialect)
+            return explain(error, self.files.place, path, names, self.dialect)
 
         batches = (conform(rows, self.columns) for rows in self._batches(path, failed))
         return FileReader(drop_rows(batches, row, partition), row, unchanged, failed)
 
     def _batches(self, path: str, failed: Callable[[Exception], StreamlibError]) -> Iterator[pa.RecordBatch]:
         try:
-            return iter(self.dialect.open(path, self.columns))
+            return iter(self.dialect.open(text_stream(self.files.place, path), self.columns))
         except (pa.ArrowException, OSError) as error:
             if not self.dialect.header and is_empty(error):
                 return iter(())
@@ -83,21 +84,21 @@ class CsvSource:
         if not self.dialect.header:
             return self.columns.names
         try:
-            names: list[str] = self.dialect.infer(path).names
+            names: list[str] = self.dialect.infer(text_stream(self.files.place, path)).names
         except (pa.ArrowException, OSError) as error:
             if is_empty(error):
                 raise _no_header(path, self.columns) from error
-            raise explain(error, path, [], self.dialect) from error
+            raise explain(error, self.files.place, path, [], self.dialect) from error
         for name in self.columns.names:
             _in_header(name, names, path)
         return names
 
     def __repr__(self) -> str:
-        return as_call("csv.source", one_or_all(self.paths), self.columns.names, **self.dialect.given())
+        return as_call("csv.source", self.files.given, self.columns.names, **self.dialect.given())
 
 
 def source(
-    path: files.Paths,
+    path: Paths,
     schema: pa.Schema | Mapping[str, pa.DataType] | None = None,
     *,
     delimiter: str = ",",
@@ -112,8 +113,8 @@ def source(
     the file from its beginning and discards what was read: prefer Parquet for large files.
 
     Args:
-        path: a file, a folder (its `.csv`, `.csv.gz`, `.csv.bz2` and `.tsv` files, also in folders
-            below), a glob, or a list of these. Files are looked up when the flow is bound.
+        path: a file, a folder (its `.csv` and `.tsv` files, also with `.gz`, `.bz2` or `.zst` behind, and
+            in folders below), a glob, or a list of these. Files are looked up when the flow is bound.
         schema: names and types of the columns to read. A timestamp with a time zone takes values
             with an offset or `Z`, one without takes values without.
         delimiter: one character between values.
@@ -134,10 +135,10 @@ def source(
     >>> source("in/*.csv", {"id": pa.int64(), "name": pa.string()}).columns.names
     ['id', 'name']
     """
-    paths = files.as_paths(path)
+    files = files_at(path, SUFFIXES)
     dialect = Dialect(delimiter, quote, header, tuple(null_values))
     if schema is None:
-        raise _no_schema(paths, dialect)
+        raise _no_schema(files, dialect)
     columns = plain(schema_of(schema))
     if not columns.names or len(set(columns.names)) < len(columns.names):
         raise DefinitionError(
@@ -147,13 +148,13 @@ def source(
             remedy="name the columns to read",
         )
     check_types(columns)
-    return CsvSource(paths, columns, dialect)
+    return CsvSource(files, columns, dialect)
 
 
-def _no_schema(paths: tuple[str, ...], dialect: Dialect) -> DefinitionError:
+def _no_schema(files: Files, dialect: Dialect) -> DefinitionError:
     try:
-        first = next(iter(files.find_files(paths, SUFFIXES).values()))
-        line = schema_line(dialect.infer(first))
+        first = next(iter(files.find().values()))
+        line = schema_line(dialect.infer(text_stream(files.place, first)))
         remedy = f"check the types and pass {line}"
     except (SourceError, pa.ArrowException, OSError):
         remedy = 'pass schema=, for example schema={"id": pa.int64(), "name": pa.string()}'

@@ -40,7 +40,7 @@ class Dialect:
         )
         return {name: None if value == default else value for name, value, default in pairs}
 
-    def open(self, path: str | io.BytesIO, columns: pa.Schema | None) -> Any:
+    def open(self, stream: Any, columns: pa.Schema | None) -> Any:
         """A pyarrow reader of record batches with these columns, or with all and inferred types.
 
         Raises what pyarrow raises: `ArrowException`, or `OSError`.
@@ -49,7 +49,7 @@ class Dialect:
 
         names = columns.names if columns is not None else None
         return csv.open_csv(
-            path,
+            stream,
             read_options=csv.ReadOptions(
                 use_threads=False,  # the runner reads partitions on threads of its own
                 block_size=BLOCK_BYTES,
@@ -68,9 +68,9 @@ class Dialect:
             ),
         )
 
-    def infer(self, path: str) -> pa.Schema:
+    def infer(self, stream: Any) -> pa.Schema:
         """All columns of the file, with the types its first block shows. Raises as `open` does."""
-        with self.open(path, None) as reader:
+        with self.open(stream, None) as reader:
             return reader.schema
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from streamlib.connectors.csv_dialect import BLOCK_BYTES, Dialect
+from streamlib.connectors.places import Place, text_stream
 from streamlib.core.errors import SourceError, shown
 
 # pyarrow counts records from 1, with the header and without blank lines; columns as in the file, from 0.
@@ -24,15 +25,17 @@ def is_empty(error: Exception) -> bool:
     return "Empty CSV file" in str(error)
 
 
-def explain(error: Exception, path: str, columns: Sequence[str], dialect: Dialect) -> SourceError:
+def explain(
+    error: Exception, place: Place, path: str, columns: Sequence[str], dialect: Dialect
+) -> SourceError:
     """The error for the user; `columns` are the names of all columns in the file, if known."""
     text = str(error)
     if match := _VALUE.match(text):
-        return _bad_value(match, path, columns, dialect)
+        return _bad_value(match, place, path, columns, dialect)
     if match := _SHAPE.match(text):
         record, expected, found, content = match.groups()
         return SourceError(
-            f"{path!r}, {_place(path, int(record), dialect)}: a record of the wrong length",
+            f"{path!r}, {_position(place, path, int(record), dialect)}: a record of the wrong length",
             expected=f"{expected} values, as many as there are columns",
             found=f"{found}: {shown(content)}",
             remedy="correct the file; a delimiter or line break inside a value needs quotes around it",
@@ -52,10 +55,12 @@ def explain(error: Exception, path: str, columns: Sequence[str], dialect: Dialec
     )
 
 
-def _bad_value(match: re.Match[str], path: str, columns: Sequence[str], dialect: Dialect) -> SourceError:
+def _bad_value(
+    match: re.Match[str], place: Place, path: str, columns: Sequence[str], dialect: Dialect
+) -> SourceError:
     index, record, dtype, reason = match.groups()
     column = repr(columns[int(index)]) if int(index) < len(columns) else f"number {int(index) + 1}"
-    line = f", {_place(path, int(record), dialect)}" if record else ""
+    line = f", {_position(place, path, int(record), dialect)}" if record else ""
     invalid = _INVALID.fullmatch(reason)
     return SourceError(
         f"{path!r}{line}, column {column}: not a value of type {dtype}",
@@ -66,15 +71,15 @@ def _bad_value(match: re.Match[str], path: str, columns: Sequence[str], dialect:
     )
 
 
-def _place(path: str, record: int, dialect: Dialect) -> str:
-    line = _line(path, record, dialect) if record <= _SEARCHED else None
+def _position(place: Place, path: str, record: int, dialect: Dialect) -> str:
+    line = _line(place, path, record, dialect) if record <= _SEARCHED else None
     return f"line {line}" if line is not None else f"record {record:,} (blank lines not counted)"
 
 
-def _line(path: str, record: int, dialect: Dialect) -> int | None:
+def _line(place: Place, path: str, record: int, dialect: Dialect) -> int | None:
     """The line where a record begins, counted from 1; quoted line breaks make it differ from `record`."""
     try:
-        with pa.input_stream(path) as stream:
+        with text_stream(place, path) as stream:
             text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
             records = csv.reader(
                 text,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
+from streamlib.connectors.places import Place
 from streamlib.connectors.positions import beyond_end
 from streamlib.core.contracts import Chunk, LeftOut, Pause
 from streamlib.core.errors import SourceError, StreamlibError
@@ -23,13 +23,14 @@ class Unchanged:
     Rows read before and after a change belong to different files: together they are no result.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, place: Place, path: str) -> None:
+        self._place = place
         self._path = path
-        self._seen = _identity(path)
+        self._seen = place.identity(path)
 
     def check(self) -> None:
         """Raise `SourceError` if the file was replaced, written to or removed since."""
-        now = _identity(self._path)
+        now = self._place.identity(self._path)
         if now == self._seen:
             return
         raise SourceError(
@@ -38,14 +39,6 @@ class Unchanged:
             found="no such file" if now is None else "another length, modification time or file",
             remedy="write new files beside the old ones, and start the job again",
         )
-
-
-def _identity(path: str) -> tuple[int, ...] | None:
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def drop_rows(batches: Iterator[pa.RecordBatch], count: int, partition: str) -> Iterator[pa.RecordBatch]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from streamlib.connectors import files
-from streamlib.connectors.calls import as_call, one_or_all
+from streamlib.connectors.calls import as_call
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
+from streamlib.connectors.files import Files, Paths, files_at
 from streamlib.connectors.parquet_pruning import prune
 from streamlib.connectors.parquet_sink import sink
 from streamlib.connectors.parquet_snapshot import ParquetSnapshotSink, snapshot_sink
 from streamlib.connectors.parquet_statistics import RowGroups, coded_columns
+from streamlib.connectors.places import Place
 from streamlib.connectors.positions import beyond_end, row_number
 from streamlib.connectors.schemas import conform, difference, plain
 from streamlib.core.contracts import Json, LeftOut, Replay
@@ -34,7 +36,7 @@ _T = TypeVar("_T")
 class ParquetSource:
     """Parquet files, each a partition. Made by `source`; equal where the paths are."""
 
-    paths: tuple[str, ...]
+    files: Files
     columns: tuple[str, ...] | None = field(default=None, kw_only=True, repr=False)
     """The columns that are read; None: all."""
     only: tuple[Expr, str | None] | None = field(default=None, kw_only=True, repr=False, compare=False)
@@ -72,8 +74,9 @@ class ParquetSource:
     def _whole(self) -> pa.Schema:
         if self.columns is not None and "schema" in self._bound:
             return self._bound["schema"]  # the footers were read before the columns were chosen
+        place = self.files.place
         (first, expected), *others = (
-            (path, _footer_schema(path)) for path in files.find_files(self.paths, SUFFIXES).values()
+            (path, _footer_schema(place, path)) for path in self.files.find().values()
         )
         for path, found in others:
             _same_columns(repr(first), expected, path, found)
@@ -81,22 +84,22 @@ class ParquetSource:
         return expected
 
     def partitions(self) -> Sequence[str]:
-        return list(files.find_files(self.paths, SUFFIXES))
+        return list(self.files.find())
 
     def row_count(self) -> int:
-        return sum(_row_count(path) for path in files.find_files(self.paths, SUFFIXES).values())
+        return sum(_row_count(self.files.place, path) for path in self.files.find().values())
 
     def least_time(self, partition: str, event_time: str) -> int | None:
         """See `KnowsTimes`."""
-        with _opened(files.find_file(self.paths, partition)) as file:
+        with _closing(_opened(self.files.place, self.files.path_of(partition))) as file:
             return RowGroups(file.metadata, event_time).floor(0)
 
     def open(self, partition: str, position: Json | None, event_time: str | None) -> FileReader:
         row = row_number(position, partition)
-        path = files.find_file(self.paths, partition)
+        path = self.files.path_of(partition)
         schema = self._bound.get("schema") or self._whole()
-        unchanged = Unchanged(path)
-        file = _opened(path)
+        unchanged = Unchanged(self.files.place, path)
+        file = _opened(self.files.place, path)
         _same_columns("the flow's schema", schema, path, plain(file.schema_arrow))
         if event_time is not None and event_time not in schema.names:
             raise UnknownColumnError.of(event_time, schema.names)
@@ -106,19 +109,19 @@ class ParquetSource:
         if row > groups.rows:
             raise beyond_end(partition, row, groups.rows)
         return ParquetReader(
-            _Rows(path, file, groups, row, self._chosen(schema), partition),
+            _Rows(self.files.place, path, file, groups, row, self._chosen(schema), partition),
             row,
             unchanged,
             failed=lambda error: _damaged(path, error),
             floor=groups.floor,
-            close=file.close,
+            close=lambda: file.close(force=True),
         )
 
     def __repr__(self) -> str:
-        return as_call("parquet.source", one_or_all(self.paths))
+        return as_call("parquet.source", self.files.given)
 
 
-def source(path: files.Paths) -> ParquetSource:
+def source(path: Paths) -> ParquetSource:
     """A replayable, bounded source over Parquet files; a position is a row number.
 
     Files are read row group by row group, so memory is bounded by one (compressed) row group and
@@ -139,7 +142,7 @@ def source(path: files.Paths) -> ParquetSource:
     >>> source("history/*.parquet")
     parquet.source('history/*.parquet')
     """
-    return ParquetSource(files.as_paths(path))
+    return ParquetSource(files_at(path, SUFFIXES))
 
 
 class ParquetReader(FileReader):
@@ -157,6 +160,7 @@ class ParquetReader(FileReader):
 class _Rows:
     """The rows of a file from one on, in batches; how is decided when the first is asked for."""
 
+    place: Place
     path: str
     file: Any
     groups: RowGroups
@@ -169,9 +173,9 @@ class _Rows:
         file, schema = self.file, self.schema
         coded = [n for n in coded_columns(file) if n in schema.names] if self.codes else []
         if coded:
-            file = _opened(self.path, read_dictionary=coded, metadata=file.metadata)
+            file = _opened(self.place, self.path, read_dictionary=coded, metadata=file.metadata)
             schema = _with_codes(schema, coded)
-        with file:
+        with _closing(file):
             for run, left_out in self.groups.runs(self.row):
                 if left_out is not None:
                     yield left_out
@@ -203,14 +207,23 @@ def _up_to_group_ends(
         row += batch.num_rows
 
 
-def _opened(path: str, **options: Any) -> Any:
+def _opened(place: Place, path: str, **options: Any) -> Any:
+    """The file, to be closed by `_closing`: pyarrow leaves what it did not open itself open."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - 50 ms that flows without Parquet don't pay
 
-    return _reading(path, lambda: pq.ParquetFile(path, **options))
+    return _reading(path, lambda: pq.ParquetFile(place.open(path), **options))
 
 
-def _footer_schema(path: str) -> pa.Schema:
-    with _opened(path) as file:
+@contextmanager
+def _closing(file: Any) -> Iterator[Any]:
+    try:
+        yield file
+    finally:
+        file.close(force=True)
+
+
+def _footer_schema(place: Place, path: str) -> pa.Schema:
+    with _closing(_opened(place, path)) as file:
         schema = plain(file.schema_arrow)
     doubled = {name for name in schema.names if schema.names.count(name) > 1}
     if doubled:
@@ -223,8 +236,8 @@ def _footer_schema(path: str) -> pa.Schema:
     return schema
 
 
-def _row_count(path: str) -> int:
-    with _opened(path) as file:
+def _row_count(place: Place, path: str) -> int:
+    with _closing(_opened(place, path)) as file:
         return int(file.metadata.num_rows)
 
 
