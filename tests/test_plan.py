@@ -9,6 +9,8 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import streamlib as sl
@@ -90,6 +92,8 @@ def test_json_holds_what_the_documentation_promises():
         "event_time": "col('at')",
         "watermark": "bounded disorder 2h",
         "max_ahead": "1d",
+        "columns": None,
+        "rows": None,
     }
     hourly = steps["hourly"]
     assert hourly["state"] == {"keys": ["key"], "key_groups": 128, "keeps": None, "grows": None}
@@ -328,3 +332,20 @@ def test_an_edge_goes_around_the_boxes_of_the_layers_it_passes():
     around = layout.passes[3]
     assert len(around) == 4, "in and out of two layers"
     assert all(abs(x - layout.centres[1][0]) >= 50 + GAP_X / 2 for x, _ in around)
+
+
+def test_a_source_says_what_it_need_not_read(tmp_path):
+    table = pa.table({"at": [1, 2], "key": ["a", "b"], "value": [1, 2], "unused": [0.5, 1.5]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    rows = sl.read(parquet.source(str(tmp_path)), name="rows")
+    large = rows.select("key", "value").filter(col("value") > 1).key_by("key").aggregate(n=sl.count())
+    flow = sl.Flow("large", large.write(memory.table_sink(), name="table"))
+    text = flow.explain()
+    assert "reads only key, value\n" in text
+    assert "leaves out what holds no row with (col('value') > 1)\n" in text
+    (source, *_) = json.loads(flow.explain("json"))["operators"]
+    assert source["source"]["columns"] == ["key", "value"]
+    assert source["source"]["rows"] == "(col('value') > 1)"
+    everything = sl.Flow("all", rows.write(memory.sink(), name="rows")).explain()
+    assert "reads only" not in everything
+    assert "leaves out" not in everything

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from streamlib.core.contracts import Source
-from streamlib.core.expressions import Expr
+from streamlib.core.expressions import Expr, lit
+
+EVERY_ROW = lit(True)
+"""What is true for every row."""
 
 
 @runtime_checkable
@@ -13,7 +16,7 @@ class Passes(Protocol):
     """Optional ability of an operator without state: rows go on with their columns as they are, or go."""
 
     def passes(self) -> Expr | None:
-        """What is true for every row that leaves a trace, `lit(True)` for all; None: can't be told.
+        """What is true for every row that leaves a trace, `EVERY_ROW` for all; None: can't be told.
 
         A row for which it is false or null reaches no output. Where the condition can be computed nothing
         else fails. Columns that are dropped may not be spoken of below; the others keep their names.

@@ -13,10 +13,11 @@ from streamlib.core.batch import Batch
 from streamlib.core.changes import INSERT, Changelog
 from streamlib.core.contracts import Operator, OperatorSpec, Output, StreamType
 from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError
-from streamlib.core.expressions import Bound, Expr, bind, columns, lit, output_name
+from streamlib.core.expressions import Bound, Expr, bind, columns, output_name
 from streamlib.core.expressions.ast import Column as ColumnName
 from streamlib.core.hashing import check_key_type
 from streamlib.core.lazy_columns import LazyColumns
+from streamlib.core.skipping import EVERY_ROW
 from streamlib.operators.columns_read import all_of
 from streamlib.operators.conditions import bound_condition, true_rows
 from streamlib.operators.identity import carried, plain_columns
@@ -45,7 +46,7 @@ class Select(OperatorSpec):
 
     def passes(self) -> Expr | None:
         """See `Passes`."""
-        return lit(True) if all(isinstance(e, ColumnName) for e in self.expressions) else None
+        return EVERY_ROW if all(isinstance(e, ColumnName) for e in self.expressions) else None
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         (out,) = self.bind(inputs)
@@ -254,7 +255,7 @@ class KeyBy(OperatorSpec):
 
     def passes(self) -> Expr | None:
         """See `Passes`."""
-        return lit(True)
+        return EVERY_ROW
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         return Passing()
@@ -280,7 +281,7 @@ class Unkey(OperatorSpec):
 
     def passes(self) -> Expr | None:
         """See `Passes`."""
-        return lit(True)
+        return EVERY_ROW
 
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         return Passing()

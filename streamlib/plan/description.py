@@ -6,18 +6,21 @@ and SVG are made of them and of nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from streamlib.core.contracts import KEY_GROUPS, OperatorSpec, StreamType, TakesChanges
 from streamlib.core.errors import StreamlibError
+from streamlib.core.expressions import Expr
 from streamlib.core.settings import GuaranteeLevel as Level
 from streamlib.core.time import show_duration
 from streamlib.plan.bind import BoundFlow, BoundNode, bind_partly
 from streamlib.plan.guarantee import End, ends_of, guarantee_of
 from streamlib.plan.node import Node, Read, Write
+from streamlib.plan.projection import columns_to_read
+from streamlib.plan.pushdown import rows_to_read
 
 VERSION = 1
 """Of the JSON's shape. New fields leave it as it is; it rises when one changes its meaning or goes."""
@@ -95,6 +98,8 @@ class SourceEnd(msgspec.Struct, frozen=True):
         event_time: the expression that gives a row's event time.
         watermark: how the watermark follows it.
         max_ahead: how far before the clock an event time may be.
+        columns: the columns that are read, in their order, where the source spares the others.
+        rows: what the rows are filtered by below, where the source leaves out what holds none that passes.
     """
 
     replay: str
@@ -103,6 +108,8 @@ class SourceEnd(msgspec.Struct, frozen=True):
     event_time: str | None
     watermark: str | None
     max_ahead: str | None
+    columns: tuple[str, ...] | None
+    rows: str | None
 
 
 class SinkEnd(msgspec.Struct, frozen=True):
@@ -168,12 +175,20 @@ def describe(flow: BoundFlow, errors: Mapping[int, Exception] | None = None) -> 
     ends = {end.name: end for end in ends_of(flow)}
     guarantee = guarantee_of(flow) if flow.writes() else None
     found = errors or {}
+    spared = _Spared({}, {}) if found else _Spared(columns_to_read(flow), rows_to_read(flow))
     return Plan(
         flow=flow.name,
         guarantee=None if guarantee is None else guarantee.level,
         weakest=None if guarantee is None else guarantee.weakest,
-        operators=tuple(_step(flow, node, ends, found.get(i)) for i, node in enumerate(flow.nodes)),
+        operators=tuple(_step(flow, i, ends, spared, found.get(i)) for i in range(len(flow.nodes))),
     )
+
+
+class _Spared(NamedTuple):
+    """What sources read, by their index, where it is not all."""
+
+    columns: Mapping[int, Sequence[str]]
+    rows: Mapping[int, Expr]
 
 
 def describe_partly(name: str, ends: Iterable[Node]) -> Plan:
@@ -186,7 +201,10 @@ def as_json(plan: Plan) -> str:
     return msgspec.json.format(msgspec.json.encode(plan), indent=2).decode() + "\n"
 
 
-def _step(flow: BoundFlow, bound: BoundNode, ends: Mapping[str, End], error: Exception | None) -> Step:
+def _step(
+    flow: BoundFlow, index: int, ends: Mapping[str, End], spared: _Spared, error: Exception | None
+) -> Step:
+    bound = flow.nodes[index]
     spec = bound.node.spec
     end = ends.get(bound.id)
     return Step(
@@ -200,7 +218,7 @@ def _step(flow: BoundFlow, bound: BoundNode, ends: Mapping[str, End], error: Exc
         outputs=tuple(Output(name, _rows(bound, i)) for i, name in enumerate(bound.node.outputs)),
         state=_state(bound, spec) if isinstance(spec, OperatorSpec) and spec.stateful else None,
         order_sensitive=spec.order_sensitive if isinstance(spec, OperatorSpec) else None,
-        source=_source(spec, end) if isinstance(spec, Read) and end else None,
+        source=_source(spec, end, index, spared) if isinstance(spec, Read) and end else None,
         sink=_sink(spec, end) if isinstance(spec, Write) and end else None,
         error=None if error is None else _reason(error),
     )
@@ -254,7 +272,8 @@ def _sink(write: Write, end: End) -> SinkEnd:
     return SinkEnd(end.ability, _TAKES[takes], end.level)
 
 
-def _source(read: Read, end: End) -> SourceEnd:
+def _source(read: Read, end: End, index: int, spared: _Spared) -> SourceEnd:
+    columns, rows = spared.columns.get(index), spared.rows.get(index)
     return SourceEnd(
         end.ability,
         read.source.bounded,
@@ -262,4 +281,6 @@ def _source(read: Read, end: End) -> SourceEnd:
         None if read.event_time is None else repr(read.event_time),
         None if read.watermark is None else read.watermark.describe(),
         None if read.max_ahead is None or read.event_time is None else show_duration(read.max_ahead),
+        None if columns is None else tuple(columns),
+        None if rows is None else repr(rows),
     )

@@ -49,6 +49,10 @@ def _end(step: Step) -> Iterator[str]:
     if step.source is not None:
         bounds = "bounded" if step.source.bounded else "unbounded"
         yield f"{step.source.replay}, {bounds}: {step.source.guarantee}"
+        if step.source.columns is not None:
+            yield f"reads only {', '.join(step.source.columns)}"
+        if step.source.rows is not None:
+            yield f"leaves out what holds no row with {step.source.rows}"
     if step.sink is not None:
         yield f"takes {' and '.join(step.sink.takes)} rows; {step.sink.delivery}: {step.sink.guarantee}"
 

@@ -23,19 +23,29 @@ NOTHING: Wanted = frozenset()
 
 def projected(flow: BoundFlow) -> BoundFlow:
     """The same flow over sources that give no columns in vain."""
-    wanted = _wanted(flow)
     reads: dict[int, tuple[Read, StreamType]] = {}
-    for i, found in enumerate(flow.nodes):
-        spec = found.node.spec
-        if isinstance(spec, Read) and isinstance(spec.source, Projects):
-            stream = found.output_types[0]
-            kept = None
-            if dead_letter_of(found.node.on_error) is None:  # a letter holds the whole record
-                kept = _kept(spec, wanted.get((i, 0), NOTHING), stream.schema)
-            if kept is not None:
-                schema = pa.schema([stream.schema.field(name) for name in kept])
-                reads[i] = replace(spec, source=spec.source.project(kept)), replace(stream, schema=schema)
+    for i, kept in columns_to_read(flow).items():
+        spec, stream = flow.nodes[i].node.spec, flow.nodes[i].output_types[0]
+        assert isinstance(spec, Read)
+        assert isinstance(spec.source, Projects)
+        schema = pa.schema([stream.schema.field(name) for name in kept])
+        reads[i] = replace(spec, source=spec.source.project(kept)), replace(stream, schema=schema)
     return rebound(flow, reads) if reads else flow
+
+
+def columns_to_read(flow: BoundFlow) -> dict[int, list[str]]:
+    """By the index of a source that can spare columns: those it has to read, where they are not all."""
+    wanted = _wanted(flow)
+    found: dict[int, list[str]] = {}
+    for i, bound in enumerate(flow.nodes):
+        spec = bound.node.spec
+        if not isinstance(spec, Read) or not isinstance(spec.source, Projects):
+            continue
+        if dead_letter_of(bound.node.on_error) is None:  # a letter holds the whole record
+            kept = _kept(spec, wanted.get((i, 0), NOTHING), bound.output_types[0].schema)
+            if kept is not None:
+                found[i] = kept
+    return found
 
 
 def _wanted(flow: BoundFlow) -> dict[tuple[int, int], Wanted]:

@@ -3,7 +3,7 @@
 Columns that nobody reads are left out (`projection.py`), and so are the parts of files that hold no row
 which passes the filters directly behind a source. Those filters stay, and see all rows that are read;
 results, late rows, positions and counts are the same, as if everything had been read. Plans show flows as
-they were described.
+they were described, and of each source what it need not read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from streamlib.core.contracts import StreamType
 from streamlib.core.expressions import Expr
 from streamlib.core.expressions.ranges import decidable
 from streamlib.core.policies import outcome
-from streamlib.core.skipping import Passes, Skips
+from streamlib.core.skipping import EVERY_ROW, Passes, Skips
 from streamlib.plan.bind import BoundFlow, rebound
 from streamlib.plan.node import Node, Read
 from streamlib.plan.projection import projected
@@ -29,14 +29,25 @@ def pushed_down(flow: BoundFlow) -> BoundFlow:
 
 def _skipping(flow: BoundFlow) -> BoundFlow:
     reads: dict[int, tuple[Read, StreamType]] = {}
-    for i, found in enumerate(flow.nodes):
-        spec = found.node.spec
-        if isinstance(spec, Read) and isinstance(spec.source, Skips) and _may_skip(found.node, spec):
-            needed = _needed(flow, (i, 0), found.output_types[0])
-            if needed is not None:
-                source = spec.source.skipping(needed, spec.event_time_column())
-                reads[i] = replace(spec, source=source), found.output_types[0]
+    for i, needed in rows_to_read(flow).items():
+        spec = flow.nodes[i].node.spec
+        assert isinstance(spec, Read)
+        assert isinstance(spec.source, Skips)
+        source = spec.source.skipping(needed, spec.event_time_column())
+        reads[i] = replace(spec, source=source), flow.nodes[i].output_types[0]
     return rebound(flow, reads) if reads else flow
+
+
+def rows_to_read(flow: BoundFlow) -> dict[int, Expr]:
+    """By the index of a source that can spare rows: what is true for all that anything below depends on."""
+    found: dict[int, Expr] = {}
+    for i, bound in enumerate(flow.nodes):
+        spec = bound.node.spec
+        if isinstance(spec, Read) and isinstance(spec.source, Skips) and _may_skip(bound.node, spec):
+            needed = _needed(flow, (i, 0), bound.output_types[0])
+            if needed is not None:
+                found[i] = needed
+    return found
 
 
 def _may_skip(node: Node, read: Read) -> bool:
@@ -48,7 +59,7 @@ def _may_skip(node: Node, read: Read) -> bool:
 def _needed(flow: BoundFlow, port: tuple[int, int], stream: StreamType) -> Expr | None:
     """What is true for every row of an output that anything below depends on; None: can't be told."""
     wishes = [_passed(flow, i, stream) for i, found in enumerate(flow.nodes) if port in found.inputs]
-    wished = [wish for wish in wishes if wish is not None]
+    wished = [wish for wish in wishes if wish is not None and wish is not EVERY_ROW]
     return reduce(or_, wished) if wished and len(wished) == len(wishes) else None
 
 
@@ -59,4 +70,6 @@ def _passed(flow: BoundFlow, index: int, stream: StreamType) -> Expr | None:
     if condition is None or not decidable(condition, stream):
         return None  # it may look at rows otherwise, or fail at them
     below = _needed(flow, (index, 0), stream)
-    return condition if below is None else condition & below
+    if below is None or condition is EVERY_ROW:
+        return condition if below is None else below
+    return condition & below
