@@ -346,6 +346,6 @@ def test_a_source_says_what_it_need_not_read(tmp_path):
     (source, *_) = json.loads(flow.explain("json"))["operators"]
     assert source["source"]["columns"] == ["key", "value"]
     assert source["source"]["rows"] == "(col('value') > 1)"
-    everything = sl.Flow("all", rows.write(memory.sink(), name="rows")).explain()
+    everything = sl.Flow("all", rows.write(memory.sink(), name="sink")).explain()
     assert "reads only" not in everything
     assert "leaves out" not in everything
