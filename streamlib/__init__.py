@@ -43,7 +43,7 @@ from streamlib.plan.launch import Launcher as _Launcher
 from streamlib.plan.launch import register as _register
 
 if TYPE_CHECKING:
-    from streamlib import connectors, plot
+    from streamlib import connectors, formats, plot
     from streamlib.operators import (
         all,
         any,
@@ -81,7 +81,7 @@ else:
             ),
             "streamlib.runners.dead_letters": ("read_dead_letters",),
         },
-        modules=("connectors", "plot"),
+        modules=("connectors", "formats", "plot"),
     )
 
 __version__ = "0.1.0"
@@ -124,6 +124,7 @@ __all__ = [
     "event_time",
     "first",
     "format",
+    "formats",
     "last",
     "lit",
     "max",

@@ -49,6 +49,7 @@ NEVER = {
     "streamlib.connectors.console",
     "streamlib.connectors.csv",
     "streamlib.connectors.parquet",
+    "streamlib.formats",
     "streamlib.operators.collected",
     "streamlib.operators.explode_lists",
     "streamlib.operators.limiting",

@@ -316,6 +316,17 @@ class WorkerError(StreamlibError, RuntimeError):
     code = "SL206"
 
 
+class FormatError(StreamlibError, ValueError):
+    """A message can't be read as a record of its format, or a record can't be written as a message.
+
+    It is torn, is of another format, lacks a field that is needed, or has a value of another type; the error
+    names the field. Unknown fields are no error. `on_error="skip"` or `sl.dead_letter(sink)` lets the other
+    records go on; a field that may be missing is hinted as `| None`, or has a default.
+    """
+
+    code = "SL210"
+
+
 class CheckError(StreamlibError, AssertionError):
     """An aggregate or operator breaks a rule of its contract, found by `assert_parity` or `assert_survives`.
 

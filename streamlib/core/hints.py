@@ -126,7 +126,7 @@ def record_class(cls: type) -> RecordClass:
 def _record_class(cls: type, above: tuple[type, ...]) -> RecordClass:
     if cls in above:
         raise _no_type(cls, f"{above[-1].__name__}, which holds itself")
-    hints = _class_hints(cls)
+    hints = class_hints(cls)
     place = cls.__name__
     fields = tuple(
         dataclasses.replace(f, hint=_hint(hints[f.name], f"{place}.{f.name}", (*above, cls)))
@@ -241,7 +241,8 @@ def _no_type(annotation: object, place: str) -> DefinitionError:
     )
 
 
-def _class_hints(cls: type) -> dict[str, Any]:
+def class_hints(cls: type) -> dict[str, Any]:
+    """The annotations of a class, resolved. Raises `DefinitionError` for those that can't be."""
     try:
         return typing.get_type_hints(cls, localns=names_around(cls.__module__), include_extras=True)
     except (NameError, TypeError) as cause:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from streamlib.operators.aggregate_function import AggregateFunction, Argument
     from streamlib.operators.collected import approx_count_distinct, collect, count_distinct
     from streamlib.operators.factories import (
+        decode,
         distinct,
+        encode,
         explode,
         flat_map,
         fold,
@@ -54,7 +56,9 @@ else:
             "streamlib.operators.aggregate_function": ("AggregateFunction", "Argument"),
             "streamlib.operators.collected": ("approx_count_distinct", "collect", "count_distinct"),
             "streamlib.operators.factories": (
+                "decode",
                 "distinct",
+                "encode",
                 "explode",
                 "flat_map",
                 "fold",
@@ -95,8 +99,10 @@ __all__ = [
     "concat_batches",
     "count",
     "count_distinct",
+    "decode",
     "distinct",
     "drop",
+    "encode",
     "explode",
     "filter",
     "first",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import pyarrow as pa
 
@@ -21,6 +21,9 @@ from streamlib.plan.launch import Preview, Until, launcher
 from streamlib.plan.node import Node, Port, Read
 from streamlib.plan.stream import Handle, checked_name
 from streamlib.windows.contract import WindowAssigner
+
+if TYPE_CHECKING:
+    from streamlib.formats.contract import Format
 
 
 class Stream(Handle):
@@ -65,6 +68,16 @@ class Stream(Handle):
     def explode(self, *columns: str) -> Self:
         """See `operators.explode`."""
         return op.explode(*columns)(self)
+
+    def decode(
+        self, column: str, format: Format, *, into: str | None = None, on_error: ErrorPolicy = "fail"
+    ) -> Self:
+        """See `operators.decode`."""
+        return op.decode(column, format, into=into, on_error=on_error)(self)
+
+    def encode(self, format: Format, *, into: str = "value", on_error: ErrorPolicy = "fail") -> Self:
+        """See `operators.encode`."""
+        return op.encode(format, into=into, on_error=on_error)(self)
 
     def map(
         self,

@@ -44,6 +44,8 @@ def calls_per_record(value: object) -> bool:
         return any(isinstance(node, Call) and not node.function.vectorized for node in nodes(value))
     if isinstance(value, tuple):
         return any(map(calls_per_record, value))
+    if isinstance(value, type):  # a class of records: it has fields, and no values
+        return False
     return is_dataclass(value) and any(calls_per_record(getattr(value, f.name)) for f in fields(value))
 
 

@@ -16,6 +16,7 @@ from streamlib.operators.factories.windowing import WindowedStream, aggregate, t
 if TYPE_CHECKING:
     from streamlib.operators.factories.functions import flat_map, map, map_batches
     from streamlib.operators.factories.limiting import distinct, sample, throttle
+    from streamlib.operators.factories.messages import decode, encode
     from streamlib.operators.factories.stateful import fold, reduce, stateful_map
     from streamlib.operators.factories.unfolding import explode
 else:
@@ -24,6 +25,7 @@ else:
         {
             "streamlib.operators.factories.functions": ("flat_map", "map", "map_batches"),
             "streamlib.operators.factories.limiting": ("distinct", "sample", "throttle"),
+            "streamlib.operators.factories.messages": ("decode", "encode"),
             "streamlib.operators.factories.stateful": ("fold", "reduce", "stateful_map"),
             "streamlib.operators.factories.unfolding": ("explode",),
         },
@@ -34,8 +36,10 @@ __all__ = [
     "Transform",
     "WindowedStream",
     "aggregate",
+    "decode",
     "distinct",
     "drop",
+    "encode",
     "explode",
     "filter",
     "flat_map",
