@@ -5,7 +5,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
 
 import streamlib as sl
 from streamlib import col, windows
@@ -52,3 +55,26 @@ def test_what_does_not_bind_yet_is_shown_with_its_error(tmp_path: Path) -> None:
     for stream, text in ((nowhere, "nothing to read"), (misspelt, "no column 'kye'")):
         assert text in str(stream)
         assert text.split("'")[0].strip() in stream._repr_svg_()
+
+
+def test_a_stream_tells_its_columns_and_a_notebook_completes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    rows = sl.read(memory.source([{"item": "pen", "price": 3}]), name="rows")
+    assert rows.schema == pa.schema({"item": pa.string(), "price": pa.int64()})
+    dear = rows.filter(rows["price"] > 2)
+    assert dear == rows.filter(sl.col("price") > 2)
+    counts = dear.key_by("item").aggregate(n=sl.count())
+    shell = InteractiveShell()
+    shell.user_ns["counts"] = counts
+    with provisionalcompleter():
+        found = {completion.text.strip('"]') for completion in shell.Completer.completions('counts["', 8)}
+    assert {"item", "n"} <= found
+    with pytest.raises(sl.StreamlibError, match=r"no column 'prise'") as error:
+        rows["prise"]
+    assert "test_showing.py:" in str(error.value)
+    assert "price" in str(error.value)
+    with pytest.raises(sl.StreamlibError, match=r"no column 'x'"):
+        _ = rows.select("x").schema
+    assert rows.select("x")._ipython_key_completions_() == []

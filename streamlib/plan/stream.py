@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Self
 
+import pyarrow as pa
+
 from streamlib.core.canonical import fingerprint
-from streamlib.core.contracts import OperatorSpec, Sink
-from streamlib.core.errors import DefinitionError
+from streamlib.core.contracts import OperatorSpec, Sink, StreamType
+from streamlib.core.errors import DefinitionError, UnknownColumnError
+from streamlib.core.expressions import Expr, col
 from streamlib.core.policies import ErrorPolicy, checked_policy
 from streamlib.core.where import caller
+from streamlib.plan.bind import bind_partly
 from streamlib.plan.description import describe_partly
 from streamlib.plan.node import Node, Port, Write
 from streamlib.plan.render import rendered
@@ -63,6 +67,44 @@ class Handle:
     def write(self, sink: Sink, *, name: str) -> Written:
         """Send the rows to `sink`; give the result to `Flow`. `name` is the sink's name in the flow."""
         return Written(Node(Write(sink), (self.port,), checked_name(name, "sink"), caller()))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the rows with their Arrow types. Sources are asked for theirs, nothing is read.
+
+        Raises what binding the flow would raise, for a misspelt column or a missing file.
+
+        >>> import streamlib as sl
+        >>> from streamlib.connectors import memory
+        >>> rows = sl.read(memory.source([{"item": "pen", "price": 3}]), name="rows")
+        >>> rows.with_columns(dear=rows["price"] > 2).schema.names
+        ['item', 'price', 'dear']
+        """
+        return self._type().schema
+
+    def __getitem__(self, column: str) -> Expr:
+        """`col(column)`, if the rows have that column; a notebook completes `stream["` by their names.
+
+        Raises `UnknownColumnError` with the closest name.
+        """
+        try:
+            self._type().field(column)
+        except UnknownColumnError as error:
+            raise error.at(self.port.node.title, caller()) from None
+        return col(column)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        try:
+            return self.schema.names
+        except Exception:  # whatever it is, it is told when the stream is used
+            return []
+
+    def _type(self) -> StreamType:
+        flow, errors = bind_partly(self.port.node.title, [self.port.node])
+        for error in errors.values():
+            raise error
+        node = next(bound for bound in flow.nodes if bound.node is self.port.node)
+        return node.output_types[self.port.output]
 
     @property
     def form(self) -> object:
