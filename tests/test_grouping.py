@@ -79,3 +79,17 @@ def test_values_merge_alike_by_groups_of_either_kind(rows):
         mine, theirs = column.gathered(sorted_, values), column.gathered(plain, values)
         assert mine.dtype == theirs.dtype
         np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("repeated", [0, 40, 1_000, 3_900])
+def test_groups_are_numbered_by_their_first_rows_where_most_keys_occur_once(repeated):
+    random = np.random.default_rng(repeated)
+    keys = random.integers(LOW, HIGH, 5_000)
+    keys[random.permutation(5_000)[:repeated]] = keys[random.integers(0, 5_000, repeated)]
+    found = first_and_others([keys, np.arange(5_000) // 1_700])
+    assert found is not None
+    first, others, codes = found
+    assert sorted([*first.tolist(), *others.tolist()]) == list(range(5_000))
+    assert (np.diff(first) > 0).all()
+    groups = Groups(first, others=(others, codes))
+    check(groups, list(zip(keys.tolist(), (np.arange(5_000) // 1_700).tolist(), strict=True)))
