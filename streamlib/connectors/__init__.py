@@ -10,10 +10,10 @@ from streamlib.core.contracts import Chunk, Pause, Sink, SinkContext, SinkWriter
 from streamlib.core.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from streamlib.connectors import avro, console, csv, ipc, jsonl, memory, parquet
+    from streamlib.connectors import avro, console, csv, ipc, jsonl, memory, parquet, stores
 else:
     __getattr__, __dir__ = on_demand(
-        __name__, modules=("avro", "console", "csv", "ipc", "jsonl", "memory", "parquet")
+        __name__, modules=("avro", "console", "csv", "ipc", "jsonl", "memory", "parquet", "stores")
     )
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "jsonl",
     "memory",
     "parquet",
+    "stores",
 ]

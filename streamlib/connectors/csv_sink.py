@@ -14,6 +14,7 @@ from streamlib.connectors.csv_dialect import Dialect
 from streamlib.connectors.file_sink import MAX_BYTES_PER_FILE, MAX_ROWS_PER_FILE, FileSink, file_sink
 from streamlib.connectors.instants import check_years
 from streamlib.connectors.open_file import Encoder
+from streamlib.connectors.stores import S3
 from streamlib.core.disk import WritableFile
 from streamlib.core.errors import SinkError
 
@@ -95,6 +96,7 @@ def sink(
     *,
     max_bytes_per_file: int = MAX_BYTES_PER_FILE,
     partition_by: str | Sequence[str] = (),
+    store: S3 | None = None,
     delimiter: str = ",",
     header: bool = True,
     compress: Compress | None = None,
@@ -105,10 +107,12 @@ def sink(
     called and what is checked at the start is the same as for `parquet.sink`.
 
     Args:
-        path: the folder; created, with its parents, when the job starts. `~` is the home folder.
+        path: the folder; created, with its parents, when the job starts. `~` is the home folder. Or
+            a prefix in `store`, or `"s3://bucket/prefix"`.
         max_rows_per_file: the most rows of one file.
         max_bytes_per_file: about how long a file gets (compressed): it ends where this is reached.
         partition_by: columns whose values become folders, as in `day=2024-01-01/`, instead of columns.
+        store: where the path is, if not on the local disk: `stores.s3(...)`.
         delimiter: one character between values.
         header: whether the first line names the columns.
         compress: "gz" or "zst"; files end in `.csv.gz` or `.csv.zst` then.
@@ -125,4 +129,4 @@ def sink(
     Dialect(delimiter, '"', header, ("",))  # which checks the delimiter
     check_compress(compress)
     encoding = CsvEncoding(delimiter, header, compress)
-    return file_sink(path, encoding, max_rows_per_file, max_bytes_per_file, partition_by)
+    return file_sink(path, encoding, max_rows_per_file, max_bytes_per_file, partition_by, store)

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from streamlib.connectors.file_sink import MAX_BYTES_PER_FILE, MAX_ROWS_PER_FILE, FileSink, file_sink
 from streamlib.connectors.open_file import Encoder
+from streamlib.connectors.stores import S3
 from streamlib.core.disk import WritableFile
 from streamlib.core.errors import SinkError
 
@@ -67,6 +68,7 @@ def sink(
     *,
     max_bytes_per_file: int = MAX_BYTES_PER_FILE,
     partition_by: str | Sequence[str] = (),
+    store: S3 | None = None,
 ) -> FileSink:
     """An exactly-once sink: a folder of Arrow IPC files (Feather), whose readers see only whole checkpoints.
 
@@ -75,10 +77,12 @@ def sink(
     plain values.
 
     Args:
-        path: the folder; created, with its parents, when the job starts. `~` is the home folder.
+        path: the folder; created, with its parents, when the job starts. `~` is the home folder. Or
+            a prefix in `store`, or `"s3://bucket/prefix"`.
         max_rows_per_file: the most rows of one file.
         max_bytes_per_file: about how long a file gets: it ends where this is reached.
         partition_by: columns whose values become folders, as in `day=2024-01-01/`, instead of columns.
+        store: where the path is, if not on the local disk: `stores.s3(...)`.
 
     Raises:
         DefinitionError: an option that is not as described.
@@ -86,4 +90,4 @@ def sink(
     >>> sink("out/hot", 1_000_000)
     ipc.sink('out/hot', max_rows_per_file=1000000)
     """
-    return file_sink(path, IpcEncoding(), max_rows_per_file, max_bytes_per_file, partition_by)
+    return file_sink(path, IpcEncoding(), max_rows_per_file, max_bytes_per_file, partition_by, store)

@@ -13,6 +13,7 @@ from streamlib.connectors.compression import Compress, check_compress, compressi
 from streamlib.connectors.file_sink import MAX_BYTES_PER_FILE, MAX_ROWS_PER_FILE, FileSink, file_sink
 from streamlib.connectors.json_text import check_json, json_lines
 from streamlib.connectors.open_file import Encoder
+from streamlib.connectors.stores import S3
 from streamlib.core.disk import WritableFile
 
 
@@ -59,6 +60,7 @@ def sink(
     *,
     max_bytes_per_file: int = MAX_BYTES_PER_FILE,
     partition_by: str | Sequence[str] = (),
+    store: S3 | None = None,
     compress: Compress | None = None,
 ) -> FileSink:
     """An exactly-once sink: a folder of JSON lines, whose readers see only whole checkpoints.
@@ -69,10 +71,12 @@ def sink(
     and what is checked at the start is the same as for `parquet.sink`.
 
     Args:
-        path: the folder; created, with its parents, when the job starts. `~` is the home folder.
+        path: the folder; created, with its parents, when the job starts. `~` is the home folder. Or
+            a prefix in `store`, or `"s3://bucket/prefix"`.
         max_rows_per_file: the most rows of one file.
         max_bytes_per_file: about how long a file gets (compressed): it ends where this is reached.
         partition_by: columns whose values become folders, as in `day=2024-01-01/`, instead of columns.
+        store: where the path is, if not on the local disk: `stores.s3(...)`.
         compress: "gz" or "zst"; files end in `.jsonl.gz` or `.jsonl.zst` then.
 
     Raises:
@@ -85,4 +89,4 @@ def sink(
     """
     check_compress(compress)
     encoding = JsonLinesEncoding(compress)
-    return file_sink(path, encoding, max_rows_per_file, max_bytes_per_file, partition_by)
+    return file_sink(path, encoding, max_rows_per_file, max_bytes_per_file, partition_by, store)

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from streamlib.connectors.file_sink import MAX_BYTES_PER_FILE, MAX_ROWS_PER_FILE, FileSink, file_sink
 from streamlib.connectors.open_file import BLOCK_ROWS, Encoder
+from streamlib.connectors.stores import S3
 from streamlib.core.disk import WritableFile
 from streamlib.core.errors import SinkError
 
@@ -68,6 +69,7 @@ def sink(
     *,
     max_bytes_per_file: int = MAX_BYTES_PER_FILE,
     partition_by: str | Sequence[str] = (),
+    store: S3 | None = None,
 ) -> FileSink:
     """An exactly-once sink: a folder of Parquet files, whose readers see only whole checkpoints.
 
@@ -76,11 +78,13 @@ def sink(
     `<path>.staging`, which must be on the same filesystem. The folder belongs to one job.
 
     Args:
-        path: the folder; created, with its parents, when the job starts. `~` is the home folder.
+        path: the folder; created, with its parents, when the job starts. `~` is the home folder. Or
+            a prefix in `store`, or `"s3://bucket/prefix"`.
         max_rows_per_file: the most rows of one file.
         max_bytes_per_file: about how long a file gets: it ends where this is reached.
         partition_by: columns whose values become folders, as in `day=2024-01-01/region=eu/`, instead
             of columns of the files: texts, integers, booleans or dates. 64 files are open at most.
+        store: where the path is, if not on the local disk: `stores.s3(...)`.
 
     Raises:
         DefinitionError: a limit below 1, or a column whose name can't be that of a folder.
@@ -93,4 +97,4 @@ def sink(
     >>> sink("out/hot", partition_by="day")
     parquet.sink('out/hot', partition_by=('day',))
     """
-    return file_sink(path, ParquetEncoding(), max_rows_per_file, max_bytes_per_file, partition_by)
+    return file_sink(path, ParquetEncoding(), max_rows_per_file, max_bytes_per_file, partition_by, store)

@@ -21,7 +21,7 @@ from streamlib.connectors.calls import as_call
 from streamlib.connectors.file_writer import HELD_BYTES
 from streamlib.connectors.open_file import OpenFile
 from streamlib.connectors.parquet_sink import ParquetEncoding
-from streamlib.connectors.staging import Staging, explained
+from streamlib.connectors.staging import Staging, explained, local_staging
 from streamlib.core.changes import split_changes
 from streamlib.core.contracts import Delivery, Json, SinkContext, Takes
 from streamlib.core.errors import SinkError
@@ -48,7 +48,7 @@ class ParquetSnapshotSink:
     def open(self, context: SinkContext) -> SnapshotWriter:
         """Check that the file can be written and replaced; nothing is shown to readers yet."""
         ParquetEncoding().check(context.schema)
-        staging = Staging(self.path, context, ".parquet")
+        staging = local_staging(self.path, context, ".parquet")
         staging.open(frozenset([FILE]))
         return SnapshotWriter(staging, context)
 

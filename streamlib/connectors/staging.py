@@ -16,9 +16,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
+from streamlib.connectors.stores import StoreError
 from streamlib.core.contracts import DiskFile, SinkContext
 from streamlib.core.errors import SinkError
 
@@ -26,12 +27,30 @@ StagedFile = Mapping[str, Any]
 """One file of a pending commit: `staged` and `final` (names), `length` (bytes), `sha256` (hex)."""
 
 
+class StagingDisk(Protocol):
+    """The part of a `Disk` that staging needs."""
+
+    def create(self, path: str) -> DiskFile: ...
+    def read(self, path: str) -> bytes: ...
+    def size(self, path: str) -> int | None: ...
+    def list(self, path: str) -> list[str]: ...
+    def make_dirs(self, path: str) -> None: ...
+    def rename(self, source: str, target: str) -> None: ...
+    def remove(self, path: str) -> None: ...
+    def sync_dir(self, path: str) -> None: ...
+
+
+def local_staging(path: str, context: SinkContext, suffix: str) -> Staging:
+    """The staged files of a sink whose output is a folder of the disk; `~` is the home folder."""
+    return Staging(os.path.abspath(os.path.expanduser(path)), context.disk, context, suffix)
+
+
 class Staging:
     """The files of one sink of one job, in one attempt. All names are escaped."""
 
-    def __init__(self, output: str, context: SinkContext, suffix: str) -> None:
-        self.output = os.path.abspath(os.path.expanduser(output))
-        self._disk = context.disk
+    def __init__(self, output: str, disk: StagingDisk, context: SinkContext, suffix: str) -> None:
+        self.output = output
+        self._disk = disk
         self._suffix = suffix
         self._root = self.output + ".staging"
         self._attempt = escaped(context.attempt)
@@ -53,7 +72,9 @@ class Staging:
             self._disk.make_dirs(self.output)
             self._disk.make_dirs(self._path())
             self._disk.remove(self._path(probe))
-            self._disk.create(self._path(probe)).close()
+            file = self._disk.create(self._path(probe))
+            file.sync()
+            file.close()
             self._disk.rename(self._path(probe), shown)
             self._disk.remove(shown)
             names = list(self._shown())
@@ -108,7 +129,7 @@ class Staging:
         if length is None:
             return False
         if length != file["length"]:
-            raise _damaged(path, f"{file['length']:,} bytes", f"{length:,} bytes")
+            raise damaged(path, f"{file['length']:,} bytes", f"{length:,} bytes")
         final = f"{self.output}/{file['final']}"
         if "/" in file["final"]:
             self._disk.make_dirs(os.path.dirname(final))
@@ -130,10 +151,13 @@ class Staging:
                 "or start a new job over the source",
             )
         if length != file["length"]:
-            raise _damaged(path, f"{file['length']:,} bytes", f"{length:,} bytes")
+            raise damaged(path, f"{file['length']:,} bytes", f"{length:,} bytes")
+        self._check_content(path, file)
+
+    def _check_content(self, path: str, file: StagedFile) -> None:
         digest = sha256(self._disk.read(path)).hexdigest()
         if digest != file["sha256"]:
-            raise _damaged(path, f"SHA-256 {file['sha256']}", digest)
+            raise damaged(path, f"SHA-256 {file['sha256']}", digest)
 
     def last_committed(self) -> int:
         """The highest checkpoint of this job and sink that readers see files of, 0 if none."""
@@ -210,6 +234,8 @@ def explained(message: str) -> Iterator[None]:
         yield
     except SinkError:
         raise
+    except StoreError as error:
+        raise SinkError(message, expected=error.expected, found=error.found, remedy=error.remedy) from error
     except OSError as error:
         found, remedy = _REASONS.get(error.errno or 0, (str(error), "look at the reason above"))
         raise SinkError(
@@ -220,7 +246,8 @@ def explained(message: str) -> Iterator[None]:
         ) from error
 
 
-def _damaged(path: str, expected: str, found: str) -> SinkError:
+def damaged(path: str, expected: str, found: str) -> SinkError:
+    """The error for a file that is there, and not as it was prepared."""
     return SinkError(
         f"{path!r} is not the file that was prepared",
         expected=expected,
