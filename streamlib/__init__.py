@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         var,
     )
     from streamlib.runners.dead_letters import read_dead_letters
+    from streamlib.runners.redriving import redrive
 else:
     __getattr__, __dir__ = _on_demand(
         __name__,
@@ -80,6 +81,7 @@ else:
                 "var",
             ),
             "streamlib.runners.dead_letters": ("read_dead_letters",),
+            "streamlib.runners.redriving": ("redrive",),
         },
         modules=("connectors", "formats", "plot"),
     )
@@ -139,6 +141,7 @@ __all__ = [
     "quantile",
     "read",
     "read_dead_letters",
+    "redrive",
     "retry",
     "secret",
     "std",

@@ -1,15 +1,17 @@
-"""`streamlib dlq`: dead letters in the terminal."""
+"""`streamlib dlq`: dead letters in the terminal, and run again from it."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import pyarrow as pa
 
-from streamlib.cli.loading import refusing
-from streamlib.cli.printing import FAILED, say, show
+from streamlib.cli.loading import loaded, refusing
+from streamlib.cli.printing import FAILED, FINISHED, say, show
 from streamlib.connectors.tables import format_table
 from streamlib.core.errors import did_you_mean
+from streamlib.runners import redriving
 from streamlib.runners.dead_letters import read_dead_letters
 
 ERROR_LIMIT = 60  # characters of an error in a list: the whole of it is one `show` away
@@ -40,6 +42,16 @@ def show_one(path: str, number: int) -> None:
             show(f"{name + ':':<12}{letter[name]}")
     show(f"{'error:':<12}{letter['error']}")
     show("\n" + letter["traceback"])
+
+
+def redrive(
+    path: str, target: str, parameters: Sequence[str], operator: str | None, state: str | None
+) -> None:
+    """Run the records of letters again; ends the process with the exit code."""
+    flow = loaded(target, parameters)
+    with refusing(FAILED):
+        found = redriving.redrive(path, flow, operator=operator, state=state)
+    sys.exit(say(f"{flow.name}: {found}", FINISHED))
 
 
 def _letters(path: str) -> pa.Table:

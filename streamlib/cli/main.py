@@ -128,9 +128,9 @@ def check(target: str, parameters: tuple[str, ...], **settings: Any) -> None:
     planning.check(target, parameters, options.asked(settings))
 
 
-@main.group(short_help="Read dead letters: records that failed.", no_args_is_help=True)
+@main.group(short_help="Read and redrive dead letters: records that failed.", no_args_is_help=True)
 def dlq() -> None:
-    """Read dead letters: the records that failed, in the folder of `sl.dead_letter(parquet.sink(PATH))`."""
+    """Dead letters: the records that failed, in the folder of `sl.dead_letter(parquet.sink(PATH))`."""
 
 
 @dlq.command("ls", short_help="List the dead letters in PATH.")
@@ -147,6 +147,24 @@ def dlq_ls(path: str, operator: str | None) -> None:
 def dlq_show(path: str, number: int) -> None:
     """Show letter NUMBER in PATH: the record, where it failed, the error and the user's frames."""
     letters.show_one(path, number)
+
+
+@dlq.command("redrive", short_help="Run the records in PATH again through TARGET, each letter once.")
+@click.argument("path")
+@options.target
+@click.option("--operator", metavar="ID", help="Only the letters of this operator.")
+@click.option(
+    "--state", metavar="FOLDER", help="Remembers what was taken.  [default: .streamlib/FLOW.redrive]"
+)
+def dlq_redrive(
+    path: str, target: str, parameters: tuple[str, ...], operator: str | None, state: str | None
+) -> None:
+    """Run the records that failed, in PATH, again through TARGET (FILE.py:NAME or MODULE:NAME).
+
+    They go on from the operator that failed them, into the sinks of TARGET. Each letter is taken once,
+    however often this is called; what fails again is a dead letter again. Mend the flow first.
+    """
+    letters.redrive(path, target, parameters, operator, state)
 
 
 @main.command(short_help="Say what the error CODE means.")

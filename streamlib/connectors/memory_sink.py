@@ -81,6 +81,7 @@ class MemorySink(InMemory):
         super().__init__()
         self._schema: pa.Schema | None = None
         self._rows: list[pa.RecordBatch] = []
+        self._forgotten = 0
 
     def open(self, context: SinkContext) -> MemoryWriter:
         self._schema = context.schema
@@ -96,8 +97,13 @@ class MemorySink(InMemory):
         """Add the rows of a commit."""
         self._rows += rows
 
+    def commits(self) -> list[tuple[int, pa.RecordBatch]]:
+        """The committed batches, each with its number since the sink was made."""
+        return list(enumerate(self._rows, self._forgotten))
+
     def clear(self) -> None:
         """Forget the rows. What was committed stays committed: a repeated commit adds nothing."""
+        self._forgotten += len(self._rows)
         self._rows = []
 
 

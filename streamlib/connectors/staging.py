@@ -22,6 +22,7 @@ from urllib.parse import quote
 from streamlib.connectors.stores import StoreError
 from streamlib.core.contracts import DiskFile, SinkContext
 from streamlib.core.errors import SinkError
+from streamlib.core.job_ids import ADDS, family
 
 StagedFile = Mapping[str, Any]
 """One file of a pending commit: `staged` and `final` (names), `length` (bytes), `sha256` (hex)."""
@@ -55,7 +56,9 @@ class Staging:
         self._root = self.output + ".staging"
         self._attempt = escaped(context.attempt)
         # The first dash ends the job, so that no job's names can begin like another's.
-        self._job = escaped(context.job).replace("-", "%2D") + "-"
+        self._job = _part(context.job) + "-"
+        together = _part(family(context.job))
+        self._family = (f"{together}-", f"{together}{_part(ADDS)}")
         self._prefix = self._job + escaped(context.sink) + "-"
         number = rf"(\d+){re.escape(suffix)}"
         self._staged_name = re.compile(re.escape(self._prefix) + number)
@@ -65,7 +68,8 @@ class Staging:
         """Create the folders and send an empty file the way that real ones will go.
 
         Raises `SinkError` where that fails, or where the output holds files of another job, apart from
-        those called as in `known`: readers could not tell the two results apart.
+        those called as in `known`, and of jobs that add to the same output: readers could not tell the two
+        results apart.
         """
         probe, shown = f".probe-{self._prefix}{self._attempt}", f"{self.output}/.probe-{self._prefix}"
         with explained(f"the output {self.output!r} can't be used"):
@@ -78,7 +82,7 @@ class Staging:
             self._disk.rename(self._path(probe), shown)
             self._disk.remove(shown)
             names = list(self._shown())
-        own = (*known, self._job)
+        own = (*known, *self._family)
         foreign = [name for name in names if name.endswith(self._suffix) and not name.startswith(own)]
         if foreign:
             raise SinkError(
@@ -199,6 +203,11 @@ class Staging:
 
     def _path(self, name: str = "") -> str:
         return f"{self._root}/{self._attempt}/{name}".rstrip("/")
+
+
+def _part(job: str) -> str:
+    """A job's id as the beginning of a name, without the dash that ends it."""
+    return escaped(job).replace("-", "%2D")
 
 
 def escaped(name: str) -> str:

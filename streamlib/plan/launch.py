@@ -36,6 +36,7 @@ class JobOptions:
         parallelism: how many workers share the operators, 1 to 128.
         workers: whether they are threads or processes; see `Settings`.
         span: the event times to which a batch run is limited; None: all.
+        completes: the id of a job to whose output this one adds, as a redrive does; None: of none.
     """
 
     state: str | None = None
@@ -47,6 +48,7 @@ class JobOptions:
     parallelism: int = 1
     workers: WorkerKind = "auto"
     span: Span | None = None
+    completes: str | None = None
 
 
 @dataclass(frozen=True)

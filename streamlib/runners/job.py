@@ -15,6 +15,7 @@ from streamlib.checkpoint.manifest import Manifest
 from streamlib.checkpoint.store import StateStore
 from streamlib.core.contracts import SinkWriter
 from streamlib.core.errors import StateError, TakenOverError
+from streamlib.core.job_ids import new_id
 from streamlib.core.span import Span
 from streamlib.core.time import duration, show_duration
 from streamlib.operators.within import within
@@ -94,7 +95,7 @@ class Job:
         self._driver = Driver(bound, self.mode, self._world, crew=crew)
         attempt = self._world.new_id()
         self._store = StateStore(self.state, self._world.disk, self._world.clock, attempt)
-        new_job = f"{self.flow.name}_{self._world.new_id()[:6]}"
+        new_job = new_id(self.flow.name, self.options.completes, self._world.new_id()[:6])
         restored = self._store.open(flow=self.flow.name, new_job=new_job, takeover=self.options.takeover)
         self.job = restored.job
         self._manifest = restored.manifest
