@@ -426,7 +426,7 @@ def test_a_job_that_was_taken_over_stops_and_says_so_and_the_output_stays_exact(
 
 def operations_of_one_run(tmp_path: Path) -> int:
     scene = simulated_disk(tmp_path)
-    scene.run(interval="20ms")
+    scene.run(interval="15ms")
     assert isinstance(scene.disk, SimDisk)
     return scene.disk.operations.total()
 
@@ -462,7 +462,7 @@ def frozen_at(scene: Scene, disk: SimDisk, number: int) -> str:
 
     disk.on_operation = freeze
     try:
-        outcome: str = scene.run(interval="20ms").outcome
+        outcome: str = scene.run(interval="15ms").outcome
     except StreamlibError as error:
         outcome = type(error).__name__
     assert after_second == [scene.output()], number
@@ -1103,13 +1103,13 @@ class SeenWaiting(LocalWorld):
     def __init__(self) -> None:
         super().__init__()
         self.waits = threading.Event()
-        wait = self._clock.wait
+        wait = self.clock.wait
 
         def seen(seconds: float) -> None:
             self.waits.set()
             wait(seconds)
 
-        self._clock.wait = seen  # type: ignore[method-assign]
+        self.clock.wait = seen  # type: ignore[method-assign]
 
 
 class Slow:

@@ -138,9 +138,11 @@ class Batch:
     def time_bounds(self) -> tuple[int, int]:
         """The least and the largest event time of rows that have one; there must be rows."""
         if self._time_bounds is None:
-            assert self.event_time is not None
+            times = self.event_time
+            assert times is not None
             if self.num_rows < TIME_BLOCK**2:
-                self._time_bounds = int(self.event_time.min()), int(self.event_time.max())
+                # `times.min()` goes by way of Python: a third of the speed for few rows
+                self._time_bounds = times.item(times.argmin()), times.item(times.argmax())
             else:  # admission asks for the blocks as well, unless all rows come in order
                 blocks = self.time_blocks
                 self._time_bounds = int(blocks.least.min()), int(blocks.largest.max())
@@ -150,8 +152,9 @@ class Batch:
     def least_time(self) -> int:
         """The least event time of rows that have one; there must be rows."""
         if self._time_bounds is None and self.num_rows < TIME_BLOCK:  # half the price of both
-            assert self.event_time is not None
-            return int(self.event_time.min())
+            times = self.event_time
+            assert times is not None
+            return times.item(times.argmin())
         return self.time_bounds[0]
 
     @property

@@ -114,7 +114,9 @@ def show_instant(micros: int) -> str:
 
 def clamp(micros: int) -> int:
     """Saturate a Python integer at the limits of int64."""
-    return max(MIN_TIME, min(MAX_TIME, micros))
+    if MIN_TIME <= micros <= MAX_TIME:
+        return micros
+    return MIN_TIME if micros < 0 else MAX_TIME
 
 
 def earlier(instant: int, by: int) -> int:
@@ -123,7 +125,9 @@ def earlier(instant: int, by: int) -> int:
     >>> earlier(10, 3), earlier(MAX_TIME, 3) == MAX_TIME, earlier(MIN_TIME, 3) == MIN_TIME
     (7, True, True)
     """
-    return instant if instant in (MIN_TIME, MAX_TIME) else clamp(instant - by)
+    if not by or instant in (MIN_TIME, MAX_TIME):
+        return instant
+    return clamp(instant - by)
 
 
 def later(instant: int, by: int) -> int:

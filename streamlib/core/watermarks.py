@@ -22,7 +22,6 @@ from streamlib.core.time import (
     Duration,
     Micros,
     add_saturating,
-    clamp,
     duration,
     show_duration,
 )
@@ -147,7 +146,7 @@ class SourceWatermarks:
 
     def caused_by(self, largest: int) -> int:
         """The watermark that rows with event times up to `largest` cause in their partition."""
-        return min(LAST_TIME, clamp(largest - self.strategy.delay))
+        return max(MIN_TIME, min(LAST_TIME, largest - self.strategy.delay))
 
     def others(self, partition: str) -> int:
         """The least watermark of the partitions beside `partition` that count, `MAX_TIME` if none."""
@@ -185,7 +184,8 @@ class SourceWatermarks:
 
     def combine(self, now: float) -> int:
         """The source's watermark: the minimum over what counts, never less than before."""
-        self.output = max(self.output, self._combined(now))
+        combined = self._combined(now)
+        self.output = max(self.output, combined)
         return self.output
 
     def _combined(self, now: float) -> int:

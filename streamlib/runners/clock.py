@@ -16,9 +16,7 @@ class RealClock:
         """Microseconds since the epoch, UTC."""
         return time.time_ns() // 1_000
 
-    def monotonic(self) -> float:
-        """Seconds since an arbitrary moment."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
 
     def wait(self, seconds: float) -> None:
         """Wait that long, or until someone calls `wake`."""

@@ -17,7 +17,8 @@ from streamlib.runners.world import World
 from streamlib.runtime.crew import Crew
 from streamlib.runtime.engine import Engine
 from streamlib.runtime.parallel import ParallelEngine
-from streamlib.runtime.pipeline import Mode, Pipeline, SourceInput
+from streamlib.runtime.pipeline import Mode, Pipeline
+from streamlib.runtime.source_input import SourceInput
 
 BATCH_ROWS = 131_072  # batch runs: per-batch costs vanish, and a few columns of so many rows stay in caches
 
@@ -143,7 +144,8 @@ class Driver:
                 reading.close()
 
     def _poll(self, source: SourceInput, partition: str, feed: Feed) -> Chunk | Pause:
-        if source.intakes[partition].waiting_rows >= self._limit:
+        intake = source.intakes[partition]
+        if intake.has_rows and intake.waiting_rows >= self._limit:
             return Pause.NOT_YET
         try:
             found = feed.poll()
@@ -151,8 +153,7 @@ class Driver:
             if self._reopening.put_off(source, partition, error):
                 return Pause.END  # of this reader
             blame(source.bound.node, error)
-            entered = source.intakes[partition].rows
-            error.add_note(f"reading partition {partition!r} after {entered:,} rows that entered")
+            error.add_note(f"reading partition {partition!r} after {intake.rows:,} rows that entered")
             raise
         if isinstance(found, Chunk):
             if self._reopening.failed:

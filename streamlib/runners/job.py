@@ -203,11 +203,11 @@ class Job:
         clock = self._world.clock
         self._driver.read()
         rows = self._driver.step()
-        self._driver.pipeline.tick(clock.monotonic())
+        now = clock.monotonic()
+        self._driver.pipeline.tick(now)
         self._write()
         self._changed = self._changed or rows > 0
         self._checkpointer.poll()
-        now = clock.monotonic()
         if (
             self._changed
             and not self._checkpointer.in_flight

@@ -7,7 +7,7 @@ import random
 from streamlib.core.contracts import Clock
 from streamlib.core.policies import Retry
 from streamlib.core.time import SECOND
-from streamlib.runtime.pipeline import SourceInput
+from streamlib.runtime.source_input import SourceInput
 
 
 class Reopening:

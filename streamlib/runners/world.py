@@ -54,18 +54,14 @@ class LocalWorld:
     def __init__(self) -> None:
         keep_freed_memory()
         self.disk: Disk = LocalDisk()
-        self._clock = RealClock()
-        self._pool: DaemonPool | None = None
-
-    @property
-    def clock(self) -> Clock:
+        self.clock = RealClock()
         """The machine's clock, woken by readers and lanes."""
-        return self._clock
+        self._pool: DaemonPool | None = None
 
     @property
     def wake(self) -> Callable[[], None]:
         """Ends the runner's current wait."""
-        return self._clock.wake
+        return self.clock.wake
 
     def new_id(self) -> str:
         """16 random hex digits."""
@@ -73,7 +69,7 @@ class LocalWorld:
 
     def lane(self, name: str) -> Lane:
         """A thread with a bounded queue."""
-        return ThreadLane(name, self._clock.wake)
+        return ThreadLane(name, self.clock.wake)
 
     def feed(self, source: Source, reader: SourceReader) -> Feed:
         """A background reader; sources in memory are read in place, where a thread would only cost."""
@@ -81,16 +77,16 @@ class LocalWorld:
             return InlineFeed(reader)
         if self._pool is None:
             self._pool = DaemonPool(min(READER_THREADS, os.cpu_count() or 1), "reader")
-        return ThreadFeed(reader, self._pool, self._clock.wake)
+        return ThreadFeed(reader, self._pool, self.clock.wake)
 
     def crew(self, flow: BoundFlow, size: int, kind: CrewKind) -> Crew:
         """Threads or processes."""
         if kind == "threads":
-            return ThreadCrew(flow, size, self._clock.wake)
+            return ThreadCrew(flow, size, self.clock.wake)
         # 20 ms that a run without worker processes does not pay
         from streamlib.runners.processes import ProcessCrew  # noqa: PLC0415
 
-        return ProcessCrew(flow, size, self._clock.wake)
+        return ProcessCrew(flow, size, self.clock.wake)
 
     def close(self) -> None:
         """End the reader threads."""

@@ -14,7 +14,6 @@ late exactly if its own partition's past says so, in whatever order the files ar
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from streamlib.core.batch import Batch
 from streamlib.core.contracts import Json
@@ -62,19 +61,8 @@ def admit(
     return batch.slice(0, int(rows[first])) if cut[first] else batch
 
 
-def rows_ahead(batch: Batch, limit: int, now: int) -> npt.NDArray[np.intp]:
-    """The rows further ahead of the clock than `limit`: any of them would close every window."""
-    assert batch.event_time is not None
-    if batch.time_bounds[1] <= now + limit:
-        return _NO_ROWS
-    return np.flatnonzero(batch.event_time > now + limit)
-
-
-_NO_ROWS = np.zeros(0, np.intp)
-
-
 def too_far_ahead(number: int, time: int, limit: int, now: int) -> EventTimeError:
-    """The error of such a row, which has this number in its partition."""
+    """The error of a row further ahead of the clock than `limit`: it would close every window."""
     return EventTimeError(
         f"row {number} lies in the future",
         expected=f"an event time at most {show_duration(limit)} after {show_instant(now)}",
@@ -112,14 +100,14 @@ class FloorWatermarks:
         """Nothing follows in this partition."""
         self.floors[partition] = MAX_TIME
 
-    def combine(self) -> int:
-        """The least floor."""
+    def combine(self, now: float = 0.0) -> int:
+        """The least floor, whenever that is."""
         return min(self.floors.values(), default=MAX_TIME)
 
     def snapshot(self) -> Json:
         """The floors as JSON."""
         return dict(self.floors)
 
-    def restore(self, state: Json) -> None:
-        """Become what `snapshot` saw."""
+    def restore(self, state: Json, now: float = 0.0) -> None:
+        """Become what `snapshot` saw, whenever that is."""
         self.floors.update({name: floor for name, floor in state.items() if name in self.floors})

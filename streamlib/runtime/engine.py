@@ -42,32 +42,29 @@ class Stage:
     passes_time: bool = False
     """Whether a watermark goes through, and its operator has nothing to do with it."""
 
-    @property
-    def id(self) -> str:
-        """The node's id."""
-        return self.bound.id
+    def __post_init__(self) -> None:
+        self.id = self.bound.id
+        if self.operator is not None:
+            self.process = self._processing(self.operator)
+            """The outputs of rows of an input, under the stage's error policy."""
 
-    def process(self, batch: Batch, port: int) -> Iterable[Output]:
-        """The outputs of rows, under the stage's error policy."""
-        assert self.operator is not None
+    def _processing(self, operator: Operator) -> Callable[[Batch, int], Iterable[Output]]:
+        """As direct as it can be: a small batch costs no more than its calls."""
+        call = self._checked_call(operator) if self.custom else operator.on_batch
         if self.guard is None:
-            return self.outputs(self.operator.on_batch(batch, port), "on_batch")
-        return self.guard.process(self.operator, batch, port, self._called)
+            return call
+        guard = self.guard
+        return lambda batch, port: guard.process(operator, batch, port, call)
 
-    def _called(self, batch: Batch, port: int) -> Iterable[Output]:
-        assert self.operator is not None
-        return self.outputs(self.operator.on_batch(batch, port), "on_batch")
+    def _checked_call(self, operator: Operator) -> Callable[[Batch, int], Iterable[Output]]:
+        return lambda batch, port: self.checked(operator.on_batch(batch, port), "on_batch")
 
-    def outputs(self, returned: Iterable[Output], method: str) -> Iterable[Output]:
-        """What `method` of the operator returned; checked where the operator is not one of ours.
+    def checked(self, returned: Iterable[Output], method: str) -> Iterable[Output]:
+        """What `method` of the operator returned; checked where the operator is not one of ours."""
+        return checked_outputs(returned, self.bound.output_types, method) if self.custom else returned
 
-        What is made one by one goes on one by one: rows that unfold to many never live all together.
-        """
-        if self.custom:
-            return checked_outputs(returned, self.bound.output_types, method)
-        return returned if isinstance(returned, list | tuple) else self._blamed(returned)
-
-    def _blamed(self, returned: Iterable[Output]) -> Iterator[Output]:
+    def made_one_by_one(self, returned: Iterable[Output]) -> Iterator[Output]:
+        """The outputs as they are made, so that rows that unfold to many never live all together."""
         made = iter(returned)
         while True:
             try:
@@ -107,6 +104,9 @@ class _Rows(enum.Enum):
         if self is _Rows.STAMPED and operator.keeps_stamps and not stage.custom and stage.passes_time:
             return _Rows.STAMPED
         return _Rows.NEVER_LATE if self is _Rows.NEVER_LATE else _Rows.OTHER
+
+
+_MADE = (list, tuple)
 
 
 def _delay(stage: Stage) -> int:
@@ -156,6 +156,8 @@ class Engine:
         return written
 
     def _emit(self, stage: Stage, outputs: Iterable[Output]) -> None:
+        if not isinstance(outputs, _MADE):
+            outputs = stage.made_one_by_one(outputs)
         for output, batch in outputs:
             if isinstance(batch, LaterBatch):
                 batch.on_error = partial(blame, bound=stage.bound)
@@ -198,12 +200,13 @@ class Engine:
             self._forward(stage, watermark)
             return
         try:
-            outputs = stage.outputs(stage.operator.on_watermark(watermark), "on_watermark")
+            outputs = stage.checked(stage.operator.on_watermark(watermark), "on_watermark")
             promised = stage.operator.output_watermark(watermark)
         except Exception as error:
             blame(error, stage.bound)
             raise
-        self._emit(stage, outputs)
+        if outputs:
+            self._emit(stage, outputs)
         self._forward(stage, promised)
 
     def lose(self, source: str, records: int, letters: Batch | None) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +100,8 @@ def _missing(batch: Batch, row: int, number: int) -> EventTimeError:
     )
 
 
-class Waiting(NamedTuple):
+@dataclass(slots=True)
+class Waiting:
     """Rows of one chunk that have not entered yet, and what the chunk said of its end."""
 
     batch: Batch
@@ -143,7 +143,7 @@ class Intake:
     @property
     def waiting_rows(self) -> int:
         """Rows that were read and have not entered."""
-        return sum(w.batch.num_rows + len(w.lost) for w in self._waiting)
+        return sum([w.batch.num_rows + len(w.lost) for w in self._waiting])
 
     @property
     def has_rows(self) -> bool:
@@ -242,7 +242,7 @@ class Intake:
             rest = rest[len(here) :]
             if here:
                 batch, lost = leaving_out(piece.batch, piece.lost, first, here)
-                self._waiting[i] = piece._replace(batch=batch, lost=lost)
+                self._waiting[i] = replace(piece, batch=batch, lost=lost)
             start, first = stop, first + piece.records
             if not rest:
                 return
@@ -280,7 +280,7 @@ class Intake:
                 continue
             batches.append(waiting.batch)
             rows += waiting.batch.num_rows
-        front = concat_batches(batches)
+        front = batches[0] if len(batches) == 1 else concat_batches(batches)
         return front if front.num_rows <= limit else front.slice(0, limit)
 
     def enter(self, rows: int) -> int | None:
@@ -294,7 +294,7 @@ class Intake:
             if rows < size:
                 lost = self._lose_first(front, rows)
                 left = shifted(front.lost[lost:], rows)
-                self._waiting.appendleft(front._replace(batch=front.batch.slice(rows, size), lost=left))
+                self._waiting.appendleft(replace(front, batch=front.batch.slice(rows, size), lost=left))
                 self._entered_of_front += rows + lost
                 return None
             if front.lost:

@@ -7,95 +7,30 @@ takes the least event time not yet read as the watermark, so that nothing is lat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import islice
 from typing import Literal
+
+import numpy as np
 
 from streamlib.core.batch import Batch
 from streamlib.core.contracts import Chunk, Json, OperatorSpec, OperatorState
 from streamlib.core.errors import InvariantError, SourceError, StreamlibError
 from streamlib.core.letters import letters_from
-from streamlib.core.policies import dead_letter_of, outcome
+from streamlib.core.policies import dead_letter_of
 from streamlib.core.time import MAX_TIME, MIN_TIME
-from streamlib.core.watermarks import LAST_TIME, SourceWatermarks, WatermarkStrategy
-from streamlib.plan.bind import BoundFlow, BoundNode
-from streamlib.plan.node import Read, WriteLetters
-from streamlib.runtime.admission import FloorWatermarks, admit, check_newest, rows_ahead, too_far_ahead
+from streamlib.core.watermarks import LAST_TIME, SourceWatermarks
+from streamlib.plan.bind import BoundFlow
+from streamlib.plan.node import WriteLetters
+from streamlib.runtime.admission import FloorWatermarks, admit, check_newest, too_far_ahead
 from streamlib.runtime.engine import Engine
-from streamlib.runtime.intake import EventTimes, Intake
 from streamlib.runtime.rescue import Failures
+from streamlib.runtime.source_input import SourceInput
 
 Mode = Literal["streaming", "batch"]
 
 MOST_OPEN = 32  # partitions of a batch: a reader may be ahead by 400,000 rows of some 40 bytes, in all 0.5 GB
 READ_AHEAD = 3  # partitions of a batch that are opened: the one that enters, and one for each reader thread
-
-
-@dataclass
-class SourceInput:
-    """A source at work: its partitions, and their watermarks."""
-
-    bound: BoundNode
-    read: Read
-    intakes: dict[str, Intake]
-    watermarks: SourceWatermarks | FloorWatermarks
-    aligned: bool
-    stamps: bool = False
-    """Whether late rows are judged by stamps, so that batches need not be cut before them."""
-    codes: bool = False
-    """Whether all operators that see the rows take texts as codes."""
-    newest: int = MIN_TIME
-    by_time: bool = False
-    """Whether partitions are opened when their time has come, as in batch runs, and not at once."""
-    rescues: bool = False
-    """Whether the job goes on where a record can't enter."""
-    opened: dict[str, None] = field(default_factory=dict)
-    """With `by_time` the partitions that are being read, and have not ended."""
-
-    @property
-    def name(self) -> str:
-        """The source's name in the flow."""
-        return self.bound.id
-
-    def behind(self, partition: str) -> int:
-        """How far a partition is: what decides who enters next."""
-        if isinstance(self.watermarks, FloorWatermarks):
-            return self.watermarks.floors[partition]
-        return self.watermarks.partitions[partition].watermark
-
-    @cached_property
-    def places(self) -> dict[str, int]:
-        """The numbers of the partitions, in their order."""
-        return {partition: i for i, partition in enumerate(self.intakes)}
-
-    @cached_property
-    def unopened(self) -> list[str]:
-        """With `by_time` the partitions of which nothing was read in this run; the next to open is last."""
-        left = [(self.behind(p), i, p) for i, p in enumerate(self.intakes) if not self.intakes[p].ended]
-        return [p for _, _, p in sorted(left, reverse=True)]
-
-    def open(self, partition: str) -> None:
-        """The partition is being read from now on."""
-        if self.by_time and partition not in self.opened:
-            self.unopened.remove(partition)
-            self.opened[partition] = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether every partition ended and all its rows entered."""
-        if self.by_time:
-            return not self.unopened and not self.opened
-        return all(intake.ended for intake in self.intakes.values())
-
-    def holds(self, partition: str) -> bool:
-        """Whether the others wait for this partition: it has not ended and is not idle."""
-        if self.intakes[partition].ended:
-            return False
-        if isinstance(self.watermarks, FloorWatermarks):
-            return True
-        return self.intakes[partition].has_rows or self.watermarks.partitions[partition].counts
 
 
 @dataclass(frozen=True)
@@ -133,7 +68,7 @@ class Pipeline:
         domains = _time_domains(flow)
         reads = flow.reads()
         self.sources = {
-            name: _source_input(bound, read, partitions[name], mode, now)
+            name: SourceInput.of(bound, read, partitions[name], now, mode == "batch")
             for name, (bound, read) in reads.items()
         }
         for names in domains:
@@ -142,7 +77,8 @@ class Pipeline:
                 self.sources[name].aligned = aligned
                 self.sources[name].stamps = self.engine.judges_stamped(name, aligned)
                 self.sources[name].codes = _takes_codes(flow, name)
-        self._domains = domains
+        self._domains = [[self.sources[name] for name in names] for names in domains]
+        self._may_idle = [s for s in self.sources.values() if s.idle_after is not None]
 
     # ------------------------------------------------------------------ what comes in
 
@@ -153,7 +89,7 @@ class Pipeline:
         try:
             found.intakes[partition].offer(chunk)
         except StreamlibError as error:
-            raise _blamed(found, partition, found.intakes[partition].rows, error) from error.__cause__
+            raise found.blame(partition, error) from error.__cause__
 
     def end(self, source: str, partition: str, now: float) -> None:
         """Nothing more will be read from a partition."""
@@ -162,7 +98,7 @@ class Pipeline:
         try:
             found.intakes[partition].end()
         except StreamlibError as error:
-            raise _blamed(found, partition, found.intakes[partition].rows, error) from error.__cause__
+            raise found.blame(partition, error) from error.__cause__
         self._finish_if_ended(found, partition)
         self._advance(found, now)
 
@@ -175,8 +111,8 @@ class Pipeline:
     def step(self, limit: int, now: float, wall: int) -> int:
         """Admit up to `limit` rows in every time domain and advance the watermarks; the rows admitted."""
         rows = 0
-        for names in self._domains:
-            rows += self._step_domain([self.sources[name] for name in names], limit, now, wall)
+        for sources in self._domains:
+            rows += self._step_domain(sources, limit, now, wall)
         return rows
 
     def _step_domain(self, sources: list[SourceInput], limit: int, now: float, wall: int) -> int:
@@ -202,28 +138,30 @@ class Pipeline:
                 found=self.engine.story(),
             )
 
-    def _candidates(self, sources: list[SourceInput]) -> Iterator[tuple[SourceInput, str]]:
+    def _candidates(self, sources: list[SourceInput]) -> list[tuple[SourceInput, str]]:
         """Partitions that may enter, the one furthest behind first.
 
         Of those that are not read yet none, where as many are open as may be: the least event time
         in them still holds the watermark.
         """
         # what is read to its end is not counted, whether the reader has told so yet or not
-        full = sum(s.behind(p) < LAST_TIME for s in sources for p in s.opened) >= MOST_OPEN
-        found: list[tuple[int, int, int, SourceInput, str]] = []
-        for i, s in enumerate(sources):
-            upcoming = () if full or not s.by_time else reversed(s.unopened[-READ_AHEAD:])
-            partitions = (*s.opened, *upcoming) if s.by_time else s.intakes
-            found += [(s.behind(p), i, s.places[p], s, p) for p in partitions if s.holds(p)]
-        for _, _, _, source, partition in sorted(found, key=lambda c: c[:3]):
-            yield source, partition
+        by_time = self.mode == "batch"
+        full = by_time and sum(s.behind(p) < LAST_TIME for s in sources for p in s.opened) >= MOST_OPEN
+        found: list[tuple[SourceInput, str]] = []
+        for source in sources:
+            upcoming = () if full or not by_time else reversed(source.unopened[-READ_AHEAD:])
+            partitions = (*source.opened, *upcoming) if by_time else source.intakes
+            found += [(source, partition) for partition in partitions if source.holds(partition)]
+        if len(found) > 1:
+            found.sort(key=lambda one: (one[0].behind(one[1]), sources.index(one[0]), one[0].places[one[1]]))
+        return found
 
     def to_open(self) -> list[tuple[SourceInput, str]]:
         """Partitions that are to be read now or soon, and are not yet."""
         found: list[tuple[SourceInput, str]] = []
-        for names in self._domains:
-            upcoming = self._candidates([self.sources[name] for name in names])
-            found += [(s, p) for s, p in islice(upcoming, READ_AHEAD) if s.by_time and p not in s.opened]
+        for sources in self._domains:
+            upcoming = self._candidates(sources)[:READ_AHEAD]
+            found += [(s, p) for s, p in upcoming if s.by_time and p not in s.opened]
         return found
 
     def _admit(
@@ -235,7 +173,8 @@ class Pipeline:
         batch = intake.front(limit)
         if isinstance(source.watermarks, SourceWatermarks) and batch.event_time is not None:
             limit_ahead = source.read.max_ahead
-            if limit_ahead is not None and len(rows := rows_ahead(batch, limit_ahead, wall)):
+            if limit_ahead is not None and batch.time_bounds[1] > wall + limit_ahead:
+                rows = np.flatnonzero(batch.event_time > wall + limit_ahead)
                 times = batch.event_time.take(rows)
                 self._leave_out(source, partition, rows.tolist(), times.tolist(), wall)
                 return self._admit(source, partition, limit, now, wall, wait=wait)
@@ -261,7 +200,7 @@ class Pipeline:
         ahead = zip(rows, times, strict=True)
         failed = [(row, too_far_ahead(intake.number_of(row), time, limit, wall)) for row, time in ahead]
         if not source.rescues:
-            raise _blamed(source, partition, intake.rows, failed[0][1])
+            raise source.blame(partition, failed[0][1])
         intake.lose(failed)
 
     def _pass_over(self, source: SourceInput, partition: str, now: float, wall: int) -> int:
@@ -281,7 +220,7 @@ class Pipeline:
                 try:
                     check_newest(left_out.newest, source.read.max_ahead, wall)
                 except StreamlibError as error:
-                    raise _blamed(source, partition, intake.rows, error) from error.__cause__
+                    raise source.blame(partition, error) from error.__cause__
             self._time_passed(source, partition, left_out.newest, floor, now)
         self._finish_if_ended(source, partition)
         self._advance(source, now)
@@ -324,15 +263,11 @@ class Pipeline:
     def tick(self, now: float) -> None:
         """Time passed: silent partitions become idle, and watermarks move without rows."""
         self.engine.tick(now)
-        for source in self.sources.values():
-            # without a limit of silence time alone moves nothing
-            if (
-                isinstance(source.watermarks, SourceWatermarks)
-                and source.watermarks.strategy.idle_after is not None
-            ):
-                waiting = [name for name, intake in source.intakes.items() if intake.has_rows]
-                source.watermarks.tick(now, waiting)
-                self._advance(source, now)
+        for source in self._may_idle:
+            assert isinstance(source.watermarks, SourceWatermarks)
+            waiting = [name for name, intake in source.intakes.items() if intake.has_rows]
+            source.watermarks.tick(now, waiting)
+            self._advance(source, now)
 
     def finish(self) -> None:
         """Close all windows, whatever the sources still hold; the job can't go on afterwards."""
@@ -340,16 +275,17 @@ class Pipeline:
             self.engine.advance(source.name, MAX_TIME)
 
     def _advance(self, source: SourceInput, now: float) -> None:
-        marks = source.watermarks
-        watermark = marks.combine(now) if isinstance(marks, SourceWatermarks) else marks.combine()
-        self.engine.advance(source.name, watermark)
+        self.engine.advance(source.name, source.watermarks.combine(now))
 
     # ------------------------------------------------------------------ what is known
 
     @property
     def finished(self) -> bool:
         """Whether every partition ended and all its rows entered."""
-        return all(source.ended for source in self.sources.values())
+        for source in self.sources.values():  # noqa: SIM110 - asked after every batch
+            if not source.ended:
+                return False
+        return True
 
     @property
     def rows(self) -> int:
@@ -400,20 +336,9 @@ class Pipeline:
             known = captured.watermarks.get(name)
             if known is not None:
                 source.newest = known["newest"]
-                self._restore_marks(source, known["marks"], now)
-        marks = {
-            name: source.watermarks.combine(now)
-            if isinstance(source.watermarks, SourceWatermarks)
-            else source.watermarks.combine()
-            for name, source in self.sources.items()
-        }
+                source.watermarks.restore(known["marks"], now)
+        marks = {name: source.watermarks.combine(now) for name, source in self.sources.items()}
         self.engine.restore(captured.operators, marks)
-
-    def _restore_marks(self, source: SourceInput, marks: Json, now: float) -> None:
-        if isinstance(source.watermarks, SourceWatermarks):
-            source.watermarks.restore(marks, now)
-        else:
-            source.watermarks.restore(marks)
 
     def _check_partitions(self, name: str, positions: Mapping[str, Json]) -> None:
         if name not in self.sources:
@@ -433,30 +358,9 @@ class Pipeline:
                 )
 
 
-def _source_input(
-    bound: BoundNode, read: Read, partitions: Sequence[str], mode: Mode, now: float
-) -> SourceInput:
-    times = EventTimes(read, bound.output_types[0].schema)
-    rescues = outcome(bound.node.on_error) != "fail"
-    intakes = {partition: Intake(times, rescues) for partition in partitions}
-    marks: SourceWatermarks | FloorWatermarks
-    if mode == "batch":
-        marks = FloorWatermarks(list(partitions))
-    else:
-        # a source without event time has no rows to observe: its watermark moves at its end only
-        marks = SourceWatermarks(read.watermark or WatermarkStrategy(0), partitions, now)
-    by_time = mode == "batch"
-    return SourceInput(bound, read, intakes, marks, aligned=False, by_time=by_time, rescues=rescues)
-
-
 def _takes_codes(flow: BoundFlow, source: str) -> bool:
     specs = (bound.node.spec for bound in flow.nodes if source in bound.sources)
     return all(spec.takes_codes for spec in specs if isinstance(spec, OperatorSpec))
-
-
-def _blamed(source: SourceInput, partition: str, rows: int, error: StreamlibError) -> StreamlibError:
-    error.add_note(f"reading partition {partition!r}, after {rows:,} rows that entered")
-    return source.bound.node.blame(error)
 
 
 def _time_domains(flow: BoundFlow) -> list[list[str]]:

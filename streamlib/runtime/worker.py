@@ -112,7 +112,7 @@ class Worker(Engine):
         assert operator is not None
         with _blaming(stage):
             partial, outputs = operator.combine(batch, port)
-            outputs = stage.outputs(outputs, "combine")
+            outputs = stage.checked(outputs, "combine")
         if partial is not None:
             self._gathered.setdefault(stage.number, []).append(partial)
         self._emit(stage, outputs)
@@ -146,7 +146,7 @@ class Worker(Engine):
 
     def _ask(self, stage: Stage, call: Callable[..., Iterable[Output]], *args: Any) -> None:
         with _blaming(stage):
-            outputs = stage.outputs(call(*args), call.__name__)
+            outputs = stage.checked(call(*args), call.__name__)
         self._emit(stage, outputs)
 
     def _forward(self, stage: Stage, watermark: int) -> None:
