@@ -186,6 +186,18 @@ def test_resuming_reads_only_the_row_groups_that_are_left(tmp_path, monkeypatch)
     assert asked == [list(range(10)), list(range(10)), list(range(1, 10)), [9]]  # at the end: none
 
 
+@pytest.mark.parametrize("rows", [1_000, 15_000, 40_000])
+def test_of_a_file_only_some_row_groups_are_in_memory(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 10_000)
+    ids = pa.table({"id": np.random.default_rng(1).integers(0, 2**63, 1_000_000)})
+    put(tmp_path / "a.parquet", ids, row_group_size=rows)
+    reader = parquet.source(tmp_path).open("a.parquet", None, None)
+    before, most = pa.total_allocated_bytes(), 0
+    while isinstance(reader.read(), Chunk):
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < ids.nbytes / 2
+
+
 @pytest.mark.parametrize("change", ["append", "replace", "remove"])
 def test_a_file_that_changes_while_it_is_read_stops_the_job_for_good(tmp_path, monkeypatch, change):
     monkeypatch.setattr(parquet, "BATCH_ROWS", 1)

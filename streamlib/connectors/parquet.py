@@ -181,13 +181,15 @@ class _Rows:
                     yield left_out
                     continue
                 start = self.groups.first_row(run[0])
-                # one file is one partition, read in order: Arrow's threads decode its columns side by side
-                batches = file.iter_batches(
-                    BATCH_ROWS, columns=schema.names, row_groups=run, use_threads=True
-                )
+                batches = self._decoded(file, schema.names, run)
                 rest = drop_rows(batches, max(self.row - start, 0), self.partition)
                 for rows in _up_to_group_ends(rest, self.groups, max(self.row, start)):
                     yield conform(rows, schema)
+
+    def _decoded(self, file: Any, names: Sequence[str], run: range) -> Iterator[pa.RecordBatch]:
+        for groups in self.groups.spans(run, BATCH_ROWS):  # Arrow keeps the bytes of all it was asked for
+            # one file is one partition, read in order: Arrow's threads decode its columns side by side
+            yield from file.iter_batches(BATCH_ROWS, columns=names, row_groups=groups, use_threads=True)
 
 
 def _with_codes(schema: pa.Schema, coded: Sequence[str]) -> pa.Schema:

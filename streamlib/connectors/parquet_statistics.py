@@ -56,6 +56,14 @@ class RowGroups:
             if wanted or rows:
                 yield range(first, last), left_out
 
+    def spans(self, groups: range, rows: int) -> Iterator[range]:
+        """Neighbouring groups, as few as have at least `rows` rows together; the last may have fewer."""
+        start = groups.start
+        for stop in range(start + 1, groups.stop + 1):
+            if self.first_row(stop) - self.first_row(start) >= rows or stop == groups.stop:
+                yield range(start, stop)
+                start = stop
+
     def holding(self, row: int) -> int:
         """The row group that holds row `row`; `count` at the end of the file."""
         return int(np.searchsorted(self._starts, row, side="right")) - 1
