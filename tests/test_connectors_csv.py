@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from streamlib.connectors import csv, csv_dialect
-from streamlib.core.contracts import Chunk, SourceReader
+from streamlib.connectors import csv, text_blocks
+from streamlib.core.contracts import Chunk, Pause
 from streamlib.core.errors import DefinitionError, SourceError, TypeMismatchError, UnknownColumnError
 
 SCHEMA = {"id": pa.int64(), "name": pa.string()}
@@ -26,6 +27,8 @@ def read(source: csv.CsvSource) -> list[dict]:
         reader = source.open(partition, None, None)
         while isinstance(answer := reader.read(), Chunk):
             found += answer.rows.to_pylist()
+            if answer.broken:
+                raise answer.broken[0].error
     return found
 
 
@@ -172,14 +175,6 @@ def test_delimiter_and_quote_are_one_character(options):
 # --------------------------------------------------------------------------- damage
 
 
-def good(reader: SourceReader) -> Chunk | None:
-    """The next chunk, None where the next read fails."""
-    try:
-        return reader.read()
-    except SourceError:
-        return None
-
-
 def failure(source: csv.CsvSource) -> str:
     with pytest.raises(SourceError) as caught:
         read(source)
@@ -194,14 +189,15 @@ def test_a_bad_value_is_named_with_line_column_and_value(tmp_path):
     assert "null_values=" in text
 
 
-def test_a_bad_value_far_behind_is_found_after_the_rows_before_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_dialect, "BLOCK_BYTES", 100)
-    put(tmp_path, "id,name\n" + "1,x\n" * 1000 + "1.5,x\n" + "1,x\n" * 1000)
+def test_a_bad_value_far_behind_stands_among_the_rows_around_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_blocks, "BLOCK_BYTES", 100)
+    path = put(tmp_path, "id,name\n" + "1,x\n" * 1000 + "1.5,x\n" + "2,x\n" * 1000)
     reader = csv.source(tmp_path, SCHEMA).open("a.csv", None, None)
-    assert sum(chunk.rows.num_rows for chunk in iter(lambda: good(reader), None)) > 900
-    for _ in range(2):
-        with pytest.raises(SourceError, match="line 1002, column 'id'"):
-            reader.read()
+    chunks: list[Any] = list(iter(reader.read, Pause.END))
+    assert [i for chunk in chunks for i in chunk.rows.to_pydict().get("id", ())] == [1] * 1000 + [2] * 1000
+    (broken,) = (broken for chunk in chunks for broken in chunk.broken)
+    assert (broken.position, broken.where, broken.data) == (1000, f"{path}, line 1002", b"1.5,x")
+    assert "line 1002, column 'id'" in str(broken.error)
 
 
 def test_a_record_of_the_wrong_length_is_shown(tmp_path):
@@ -213,7 +209,7 @@ def test_a_record_of_the_wrong_length_is_shown(tmp_path):
 
 
 def test_a_record_without_end_is_suspected_of_a_missing_quote(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_dialect, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(text_blocks, "BLOCK_BYTES", 100)
     put(tmp_path, 'id,name\n1,"x\n' + "2,yyyy\n" * 100)
     assert "missing quote" in failure(csv.source(tmp_path, SCHEMA))
 

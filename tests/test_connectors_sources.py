@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streamlib.connectors import csv, csv_dialect, memory, parquet
+from streamlib.connectors import csv, memory, parquet, text_blocks
 from streamlib.core.contracts import Chunk, Counted, Json, Pause, Source, SourceReader
 from streamlib.core.errors import SourceError, UnknownColumnError
 from streamlib.core.time import MAX_TIME
@@ -146,7 +146,7 @@ CASES = [memory_case, dealt_case, iterated_case, parquet_case, csv_case, scripte
 @pytest.fixture(params=CASES, ids=lambda make: make.__name__.removesuffix("_case"))
 def case(request, tmp_path, monkeypatch) -> Case:
     monkeypatch.setattr(parquet, "BATCH_ROWS", 16)
-    monkeypatch.setattr(csv_dialect, "BLOCK_BYTES", 500)
+    monkeypatch.setattr(text_blocks, "BLOCK_BYTES", 500)
     make: Callable[[Path], Case] = request.param
     return make(tmp_path)
 

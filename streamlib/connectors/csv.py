@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
 from streamlib.connectors.calls import as_call
-from streamlib.connectors.csv_dialect import Dialect, check_types
-from streamlib.connectors.csv_errors import explain, is_empty
+from streamlib.connectors.csv_dialect import Dialect, check_types, header_of
+from streamlib.connectors.csv_errors import UnclosedQuote, explain, never_closed
+from streamlib.connectors.csv_records import Records
 from streamlib.connectors.csv_sink import sink
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.files import Files, Paths, files_at
-from streamlib.connectors.places import COMPRESSED, text_stream
+from streamlib.connectors.places import COMPRESSED
 from streamlib.connectors.positions import row_number
 from streamlib.connectors.schemas import conform, plain, schema_line
+from streamlib.connectors.sifting import NOTHING, Sifted, broken_off, sift
+from streamlib.connectors.text_blocks import BrokenOff, TooLong, head, read_blocks
 from streamlib.core.batch import schema_of
 from streamlib.core.contracts import Json, Replay
 from streamlib.core.errors import (
@@ -66,29 +70,43 @@ class CsvSource:
         names = self._columns_of(path)
 
         def failed(error: Exception) -> StreamlibError:
-            return explain(error, self.files.place, path, names, self.dialect)
+            return explain(error, repr(path), names)
 
-        batches = (conform(rows, self.columns) for rows in self._batches(path, failed))
-        return FileReader(drop_rows(batches, row, partition), row, unchanged, failed)
+        return FileReader(drop_rows(self._sifted(path, names), row, partition), row, unchanged, failed)
 
-    def _batches(self, path: str, failed: Callable[[Exception], StreamlibError]) -> Iterator[pa.RecordBatch]:
-        try:
-            return iter(self.dialect.open(text_stream(self.files.place, path), self.columns))
-        except (pa.ArrowException, OSError) as error:
-            if not self.dialect.header and is_empty(error):
-                return iter(())
-            raise failed(error) from error
+    def _sifted(self, path: str, names: Sequence[str]) -> Iterator[Sifted]:
+        records, number, header = self.dialect.records(), 0, self.dialect.header
+        parse = partial(self._parse, names)
+        for item in read_blocks(self.files.place, path, records.end):
+            if isinstance(item, BrokenOff):
+                yield Sifted(number, NOTHING, (broken_off(item, number, path),))
+            elif isinstance(item, TooLong):
+                raise never_closed(f"{path!r}, line {item.line}", item.data)
+            else:
+                block = item.behind(records.first(item.data)[1]) if header else item
+                header = False
+                if block.data:
+                    sifted = sift(
+                        block,
+                        number,
+                        path,
+                        partial(_closed, records, parse) if block.last else parse,
+                        records.spans,
+                        lambda error, where: explain(error, where, names),
+                    )
+                    number += sifted.records
+                    yield sifted
+
+    def _parse(self, names: Sequence[str], data: bytes) -> pa.RecordBatch:
+        return conform(self.dialect.parse(data, names, self.columns), self.columns)
 
     def _columns_of(self, path: str) -> list[str]:
         """The names of all columns in the file: its header, or the declared ones without a header."""
         if not self.dialect.header:
             return self.columns.names
-        try:
-            names: list[str] = self.dialect.infer(text_stream(self.files.place, path)).names
-        except (pa.ArrowException, OSError) as error:
-            if is_empty(error):
-                raise _no_header(path, self.columns) from error
-            raise explain(error, self.files.place, path, [], self.dialect) from error
+        names = header_of(self.files.place, path, self.dialect)
+        if names is None:
+            raise _no_header(path, self.columns)
         for name in self.columns.names:
             _in_header(name, names, path)
         return names
@@ -129,8 +147,10 @@ def source(
         TypeMismatchError: a column has a type that CSV can't be read as.
 
     When the flow is bound, raises `SourceError` for a path that names nothing, `UnknownColumnError`
-    for a column that a file does not have. When it runs, `SourceError` for a bad record or value,
-    with line, column and value, and for a file that changed or vanished.
+    for a column that a file does not have. When it runs, for a file that changed or vanished, and for a
+    quote that opens a value and is not closed within 4 MiB. A record of the wrong length, or with a value
+    that does not fit, is broken: `sl.read(..., on_error=)` says what happens to it. So is the end of
+    compressed data that breaks off.
 
     >>> source("in/*.csv", {"id": pa.int64(), "name": pa.string()}).columns.names
     ['id', 'name']
@@ -151,10 +171,17 @@ def source(
     return CsvSource(files, columns, dialect)
 
 
+def _closed(records: Records, parse: Callable[[bytes], pa.RecordBatch], data: bytes) -> pa.RecordBatch:
+    """Parses the end of a file, where Arrow would not mind a quote that is never closed."""
+    if records.unclosed(data):
+        raise UnclosedQuote(data)
+    return parse(data)
+
+
 def _no_schema(files: Files, dialect: Dialect) -> DefinitionError:
     try:
         first = next(iter(files.find().values()))
-        line = schema_line(dialect.infer(text_stream(files.place, first)))
+        line = schema_line(dialect.parse(head(files.place, first, dialect.records().end), None, None).schema)
         remedy = f"check the types and pass {line}"
     except (SourceError, pa.ArrowException, OSError):
         remedy = 'pass schema=, for example schema={"id": pa.int64(), "name": pa.string()}'

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import pyarrow as pa
 
+from streamlib.connectors.csv_errors import explain
+from streamlib.connectors.csv_records import Records
+from streamlib.connectors.places import Place
+from streamlib.connectors.text_blocks import head
 from streamlib.core.errors import DefinitionError, TypeMismatchError
-
-BLOCK_BYTES = 4 << 20  # parsed at once, some 50,000 rows; one record must fit
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,23 @@ class Dialect:
         )
         return {name: None if value == default else value for name, value, default in pairs}
 
-    def open(self, stream: Any, columns: pa.Schema | None) -> Any:
-        """A pyarrow reader of record batches with these columns, or with all and inferred types.
+    def records(self) -> Records:
+        """What finds records."""
+        return Records(self.delimiter, self.quote)
 
-        Raises what pyarrow raises: `ArrowException`, or `OSError`.
+    def parse(self, data: bytes, names: Sequence[str] | None, columns: pa.Schema | None) -> pa.RecordBatch:
+        """The rows of some records: these columns of those that `names` says, or all with inferred types.
+
+        Without `names` the first record says them. Raises what pyarrow raises: `ArrowException`.
         """
         from pyarrow import csv  # noqa: PLC0415 - who reads no CSV need not load it
 
-        names = columns.names if columns is not None else None
-        return csv.open_csv(
-            stream,
+        table = csv.read_csv(
+            pa.BufferReader(data),
             read_options=csv.ReadOptions(
                 use_threads=False,  # the runner reads partitions on threads of its own
-                block_size=BLOCK_BYTES,
-                column_names=None if self.header else names,
+                block_size=len(data) + 1,
+                column_names=names,
                 autogenerate_column_names=not self.header and names is None,
             ),
             parse_options=csv.ParseOptions(
@@ -61,17 +65,25 @@ class Dialect:
             ),
             convert_options=csv.ConvertOptions(
                 column_types=columns,
-                include_columns=names,
+                include_columns=None if columns is None else columns.names,
                 null_values=list(self.null_values),
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
             ),
         )
+        batches = table.combine_chunks().to_batches()
+        return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
 
-    def infer(self, stream: Any) -> pa.Schema:
-        """All columns of the file, with the types its first block shows. Raises as `open` does."""
-        with self.open(stream, None) as reader:
-            return reader.schema
+
+def header_of(place: Place, path: str, dialect: Dialect) -> list[str] | None:
+    """The names in the first record of a file, None if there is none. Raises `SourceError`."""
+    records = dialect.records()
+    try:
+        start, stop = records.first(data := head(place, path, records.end))
+        names: list[str] = dialect.parse(data[start:stop], None, None).schema.names if stop > start else []
+    except (pa.ArrowException, OSError) as error:
+        raise explain(error, repr(path), []) from error
+    return names or None
 
 
 def check_types(columns: pa.Schema) -> None:
@@ -79,7 +91,7 @@ def check_types(columns: pa.Schema) -> None:
     dialect = Dialect(",", '"', True, ())
     for field in columns:
         try:
-            dialect.open(io.BytesIO(b"value\n"), pa.schema({"value": field.type})).close()
+            dialect.parse(b"value\n", None, pa.schema({"value": field.type}))
         except pa.ArrowNotImplementedError as error:
             raise TypeMismatchError(
                 f"column {field.name!r} can't be read from CSV as {field.type}",

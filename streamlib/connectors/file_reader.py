@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
 
 from streamlib.connectors.places import Place
 from streamlib.connectors.positions import beyond_end
+from streamlib.connectors.sifting import Sifted
 from streamlib.core.contracts import Chunk, LeftOut, Pause
 from streamlib.core.errors import SourceError, StreamlibError
 
@@ -41,13 +43,22 @@ class Unchanged:
         )
 
 
-def drop_rows(batches: Iterator[pa.RecordBatch], count: int, partition: str) -> Iterator[pa.RecordBatch]:
-    """`batches` without the first `count` rows. Raises `SourceError` if there are fewer."""
+Rows: TypeAlias = pa.RecordBatch | LeftOut | Sifted
+R = TypeVar("R", pa.RecordBatch, Sifted)
+
+
+def drop_rows(batches: Iterator[R], count: int, partition: str) -> Iterator[R]:
+    """`batches` without the first `count` records. Raises `SourceError` if there are fewer."""
     left = count
     for batch in batches:
-        if left < batch.num_rows:
-            yield batch.slice(left)
-        left = max(0, left - batch.num_rows)
+        records = _records(batch)
+        if left < records:
+            yield (
+                (batch.without_first(left) if isinstance(batch, Sifted) else batch.slice(left))
+                if left
+                else batch
+            )
+        left = max(0, left - records)
     if left:
         raise beyond_end(partition, count, count - left)
 
@@ -60,7 +71,7 @@ class FileReader:
 
     def __init__(
         self,
-        batches: Iterator[pa.RecordBatch | LeftOut],
+        batches: Iterator[Rows],
         row: int,
         unchanged: Unchanged,
         failed: Callable[[Exception], StreamlibError],
@@ -92,11 +103,20 @@ class FileReader:
         if isinstance(rows, LeftOut):
             self._row += rows.rows
             return Chunk(_NOTHING, self._row, self._floor(self._row), rows)
+        if isinstance(rows, Sifted):
+            self._row += rows.records
+            return Chunk(rows.rows, self._row, self._floor(self._row), broken=rows.broken)
         self._row += rows.num_rows
         return Chunk(rows, self._row, self._floor(self._row))
 
-    def _next(self) -> pa.RecordBatch | LeftOut | None:
-        return next((rows for rows in self._batches if isinstance(rows, LeftOut) or rows.num_rows), None)
+    def _next(self) -> Rows | None:
+        return next((rows for rows in self._batches if _records(rows)), None)
 
     def close(self) -> None:
         self._close()
+
+
+def _records(rows: Rows) -> int:
+    if isinstance(rows, LeftOut):
+        return rows.rows
+    return rows.records if isinstance(rows, Sifted) else int(rows.num_rows)
