@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ import streamlib as sl
 from streamlib import col
 from streamlib.connectors import memory
 from streamlib.core.errors import DefinitionError, TypeMismatchError, UnknownColumnError, UserFunctionError
-from streamlib.core.hints import record_class
+from streamlib.core.hints import MISSING, function_hints, record_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as OnlyForCheckers
@@ -557,3 +558,14 @@ def test_rows_keep_their_event_time_through_typed_functions():
 
     rows = sl.read(memory.source([{"at": 5}]), name="rows", event_time="at", watermark=sl.monotone())
     assert rows.map(f).select(t=sl.event_time().cast(pa.int64())).collect().to_pylist() == [{"t": 5}]
+
+
+def test_functions_written_in_c_have_no_hints_and_are_called_all_the_same() -> None:
+    found: list[Any] = []
+    for function in (found.append, found.__len__, list.append, operator.itemgetter("x")):
+        assert function_hints(function)[1] is MISSING
+    source = memory.source([{"x": 1}])
+    names = sl.read(source, name="rows").map(
+        operator.itemgetter("x"), schema={"x": pa.int64()}, on_error="skip"
+    )
+    assert names.collect().num_rows == 0

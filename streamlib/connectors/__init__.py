@@ -10,10 +10,37 @@ from streamlib.core.contracts import Chunk, Pause, Sink, SinkContext, SinkWriter
 from streamlib.core.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from streamlib.connectors import avro, console, csv, ipc, jsonl, memory, parquet, stores
+    from streamlib.connectors import (
+        avro,
+        callback,
+        console,
+        csv,
+        ipc,
+        jsonl,
+        memory,
+        nexmark,
+        null,
+        parquet,
+        rate,
+        stores,
+    )
 else:
     __getattr__, __dir__ = on_demand(
-        __name__, modules=("avro", "console", "csv", "ipc", "jsonl", "memory", "parquet", "stores")
+        __name__,
+        modules=(
+            "avro",
+            "callback",
+            "console",
+            "csv",
+            "ipc",
+            "jsonl",
+            "memory",
+            "nexmark",
+            "null",
+            "parquet",
+            "rate",
+            "stores",
+        ),
     )
 
 __all__ = [
@@ -25,11 +52,15 @@ __all__ = [
     "Source",
     "SourceReader",
     "avro",
+    "callback",
     "console",
     "csv",
     "ipc",
     "jsonl",
     "memory",
+    "nexmark",
+    "null",
     "parquet",
+    "rate",
     "stores",
 ]

@@ -429,6 +429,18 @@ class GivesCodes(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesClock(Protocol):
+    """Optional ability of a `SourceReader` whose rows come by processing time: it reads the runner's clock.
+
+    A reader that was handed none, as in a batch run, where no time passes, has all its rows at once.
+    """
+
+    def take_clock(self, clock: Clock) -> None:
+        """Called at most once, before the first read."""
+        ...
+
+
 Replay = Literal["replayable", "acknowledging", "lossy"]
 
 

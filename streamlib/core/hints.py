@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from types import NoneType, UnionType
+from types import BuiltinFunctionType, MethodWrapperType, NoneType, UnionType, WrapperDescriptorType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
@@ -298,8 +298,8 @@ def _names_seen_by(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _inner(function: Any) -> Any:
     """The function inside a partial, a bound method or a callable object."""
-    if isinstance(function, type):
-        return None
+    if isinstance(function, type | BuiltinFunctionType | MethodWrapperType | WrapperDescriptorType):
+        return None  # what is written in C has a `__call__` that has a `__call__`, without an end
     places = ((function, "func"), (function, "__func__"), (type(function), "__call__"))
     return next(
         (found for holder, name in places if (found := getattr(holder, name, None)) is not None), None

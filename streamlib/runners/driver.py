@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
-from streamlib.core.contracts import Chunk, Counted, GivesCodes, KnowsTimes, Pause
+from streamlib.core.contracts import Chunk, Counted, GivesCodes, KnowsTimes, Pause, TakesClock
 from streamlib.core.errors import DefinitionError, SourceError
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.node import Read
@@ -114,6 +114,8 @@ class Driver:
             raise
         if source.codes and isinstance(reader, GivesCodes):
             reader.give_codes()
+        if self._mode == "streaming" and isinstance(reader, TakesClock):
+            reader.take_clock(self._world.clock)
         self._feeds.append((source, partition, self._world.feed(source.read.source, reader)))
 
     def _count(self) -> int | None:
