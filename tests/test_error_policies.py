@@ -365,3 +365,14 @@ def test_a_folder_without_dead_letters_is_refused_by_name(tmp_path: Any) -> None
     )
     with pytest.raises(SourceError, match="does not hold dead letters"):
         sl.read_dead_letters(tmp_path / "out")
+
+
+def test_bytes_in_a_dead_letter_read_as_the_text_that_they_are(tmp_path):
+    dead = memory.sink()
+    rows = [{"value": b'{"n": "one"}'}, {"value": b"\xff{"}]
+    read = sl.read(memory.source(rows), name="rows").decode(
+        "value", sl.formats.json({"n": pa.int64()}), on_error=sl.dead_letter(dead)
+    )
+    sl.Flow("bytes", read.write(memory.sink(), name="out")).run(state=str(tmp_path), progress="none")
+    records = [json.loads(record) for record in sl.read_dead_letters(dead)["record"].to_pylist()]
+    assert records == [{"value": '{"n": "one"}'}, {"value": "\\xff{"}]

@@ -115,12 +115,16 @@ def _traceback(error: Exception) -> str:
 
 
 def as_json(record: pa.RecordBatch) -> str:
-    """One row as JSON: what JSON lacks (moments, decimals, bytes) as text."""
+    """One row as JSON: what JSON lacks (moments, decimals) as text, bytes as the text that they are."""
     try:
         (values,) = record.to_pylist()
     except (OverflowError, ValueError):  # a moment that Python can't hold
         values = {name: str(record.column(i)[0]) for i, name in enumerate(record.schema.names)}
-    return json.dumps(values, default=str, ensure_ascii=False)
+    return json.dumps(values, default=_as_text, ensure_ascii=False)
+
+
+def _as_text(value: object) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def as_data(record: pa.RecordBatch) -> bytes:
