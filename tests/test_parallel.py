@@ -539,7 +539,7 @@ def test_a_worker_process_goes_on_with_rows_while_its_state_is_made(tmp_path):
             crew.start()
             ((state,),) = (states.values() for states in crew.snapshot())
             made = checkpoint.submit(state.tables["state"][0].table)
-            reply = crew.send(0, Task(rows=[("rows", rows)])).result(100)
+            reply = crew.send(0, Task(rows=[(0, 0, rows)])).result(100)
             assert reply.parcels
             assert not made.done()
             gate.touch()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -26,6 +26,7 @@ from streamlib.core.errors import (
     TypeMismatchError,
     UnknownColumnError,
 )
+from streamlib.core.rates import Rate
 from streamlib.core.segment import Segment, rows_of
 from streamlib.core.time import MAX_TIME, earlier
 
@@ -251,6 +252,84 @@ class Isolates(Protocol):
 
     def on_batch_isolating(self, batch: Batch, port: int, rescue: Rescue) -> Iterable[Output]:
         """As `on_batch`, which is then never called; tells `rescue` of every row that failed, in order."""
+        ...
+
+
+# --------------------------------------------------------------------------- calls to the outside
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A call to the outside that an operator wants made; the runner makes it.
+
+    Attributes:
+        number: by which the operator knows the answer.
+        function: begins the call; it may be called again, by the user's error policy.
+        argument: what it is called with.
+        timeout: how long an attempt may take, in microseconds.
+        rate: how often attempts of the operator may begin; None: as often as there are calls.
+    """
+
+    number: int
+    function: Callable[[Any], Awaitable[Any]]
+    argument: Any
+    timeout: int
+    rate: Rate | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of an effect: a result, or the error that its last attempt raised."""
+
+    number: int
+    result: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What an operator sends on when answers came: rows, and the watermark that follows them.
+
+    Attributes:
+        outputs: the rows.
+        watermark: what the output promises behind them; no less than before.
+        failed: the input rows whose calls failed, for the user's error policy; None: none did.
+        errors: of each such row what went wrong.
+    """
+
+    outputs: Sequence[Output]
+    watermark: int
+    failed: Batch | None = None
+    errors: Sequence[Exception] = ()
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """Optional ability of an operator: it wants calls made to the outside, and goes on when they answer.
+
+    Calls that are pending are state: a snapshot holds their rows, and after a restore they are wanted again.
+    So each call is made at least once, and its result used once. Rows and watermarks go on in an order
+    that depends on neither how long calls take nor how answers come together: `on_watermark` returns
+    nothing, and `output_watermark` stays behind until all rows before it are answered. Several workers share
+    one machine, which works beside them and gets all rows. Its description is `stateful` and `isolates`.
+    """
+
+    def effects(self) -> Sequence[Effect]:
+        """The calls to begin now, each once. Asked after rows came, and after answers."""
+        ...
+
+    def on_answers(self, answers: Sequence[Answer]) -> Iterable[Answered]:
+        """Take the answers to some calls, in any order; what goes on because of them, in order."""
+        ...
+
+    @property
+    def pending(self) -> bool:
+        """Whether a row waits for its answer: the end of the input then waits, too."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether no rows should come until answers do: sources are not read on meanwhile."""
         ...
 
 

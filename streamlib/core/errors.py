@@ -327,6 +327,17 @@ class FormatError(StreamlibError, ValueError):
     code = "SL210"
 
 
+class CallTimeoutError(StreamlibError, TimeoutError):
+    """A call of `map_async` did not answer in time; it was given up.
+
+    `timeout=` holds for one attempt, from its beginning: waiting for `concurrency` and `rate_limit` does not
+    count. A timeout is a failure like any other, so `on_error=sl.retry(...)` calls again. A function that
+    never awaits, as `time.sleep` or `requests` don't, holds up all other calls: use an async client.
+    """
+
+    code = "SL209"
+
+
 class CheckError(StreamlibError, AssertionError):
     """An aggregate or operator breaks a rule of its contract, found by `assert_parity` or `assert_survives`.
 

@@ -92,14 +92,15 @@ def record_type(annotation: Any, place: str) -> type | None:
     )
 
 
-def unknown_columns(function: Callable[..., Any], hint: Any) -> DefinitionError:
-    """The error for a function that does not say which columns it returns."""
+def unknown_columns(function: Callable[..., Any], hint: Any, *, inferred: bool = True) -> DefinitionError:
+    """The error for a function that does not say which columns it returns; maybe a preview infers them."""
+    preview = "; `.preview()` infers it and prints the line to paste" if inferred else ""
     return DefinitionError(
         f"it is not known which columns {function_id(function)} returns",
         expected="a result hinted as a dataclass, TypedDict or msgspec.Struct, or `schema=`",
         found="no hint" if hint is MISSING else f"a result hinted as {getattr(hint, '__qualname__', hint)}",
         remedy="write `-> Priced` with `class Priced(TypedDict): price: float`, "
-        'or schema={"price": pa.float64()}; `.preview()` infers it and prints the line to paste',
+        f'or schema={{"price": pa.float64()}}{preview}',
     )
 
 

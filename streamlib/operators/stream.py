@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import pyarrow as pa
@@ -98,6 +98,31 @@ class Stream(Handle):
     ) -> Self:
         """See `operators.flat_map`."""
         return op.flat_map(function, schema=schema, on_error=on_error)(self)
+
+    def map_async(
+        self,
+        function: Callable[[Any], Awaitable[Any]],
+        *,
+        schema: SchemaSpec | None = None,
+        concurrency: int = 100,
+        ordered: bool = True,
+        timeout: Duration = "10s",
+        rate_limit: str | None = None,
+        on_error: ErrorPolicy = "fail",
+        name: str | None = None,
+    ) -> Self:
+        """See `operators.map_async`."""
+        transform = op.map_async(
+            function,
+            schema=schema,
+            concurrency=concurrency,
+            ordered=ordered,
+            timeout=timeout,
+            rate_limit=rate_limit,
+            on_error=on_error,
+            name=name,
+        )
+        return transform(self)
 
     def map_batches(
         self,

@@ -147,11 +147,19 @@ class Run:
             while not pipeline.finished and not self.early:
                 self.turn()
                 self.early = not pipeline.finished and self._enough()
+            if self.early and self._stop.instant is not None:
+                self._await_answers()  # rows before the instant may wait for them
             if self.early and close_windows and not self._stop.enough(self._counts):
                 before = sum(self._counts.values())
                 pipeline.finish()
-                self._take()
+                self._await_answers()
                 self.closed = sum(self._counts.values()) > before
+
+    def _await_answers(self) -> None:
+        while not self._driver.answered():
+            self._take()
+            self._world.clock.wait(IDLE_WAIT)
+        self._take()
 
     def _enough(self) -> bool:
         return self._stop.enough(self._counts) or self._stop.over(self._driver.pipeline)
@@ -161,7 +169,7 @@ class Run:
         pipeline, clock = self._driver.pipeline, self._world.clock
         self._driver.read()
         rows = self._driver.step()
-        pipeline.tick(clock.monotonic())
+        self._driver.tick(clock.monotonic())
         self._take()
         if not rows and not pipeline.finished:
             clock.wait(IDLE_WAIT)

@@ -33,8 +33,12 @@ class BatchSize:
     smallest, largest = 4_096, 65_536  # the kernels work in the cache, and larger batches leave it
     target = 0.05  # seconds a step may take: well below any checkpoint interval
 
-    def __init__(self, rows: int = 16_384, smallest: int = smallest, largest: int = largest) -> None:
+    def __init__(
+        self, rows: int = 16_384, smallest: int = smallest, largest: int = largest, *, waits: bool = False
+    ) -> None:
         self.rows = rows
+        self.waits = waits
+        """Whether rows enter only while none before them waits for an answer from the outside."""
         self.smallest = smallest
         self.largest = largest
 
@@ -70,6 +74,7 @@ class Driver:
         self._crew = crew
         engine = Engine(flow, ClockPatience(world.clock)) if crew is None else ParallelEngine(flow, crew)
         self.pipeline = Pipeline(flow, partitions, mode, world.clock.monotonic(), engine)
+        self._caller = world.caller() if engine.asks else None
 
     def start_workers(self) -> None:
         """Let the workers begin, where there are several; what follows need not wait for them."""
@@ -166,12 +171,43 @@ class Driver:
         return found
 
     def step(self) -> int:
-        """Admit rows; how many."""
+        """Hand over answers and admit rows; how many of both."""
+        answers = self._answer()
+        if self.full:
+            return answers
         clock = self._world.clock
         started = clock.monotonic()
         rows = self.pipeline.step(self._limit, started, clock.now())
         self._size.adapt(rows, clock.monotonic() - started)
-        return rows
+        return rows + answers
+
+    @property
+    def full(self) -> bool:
+        """Whether rows have to wait for answers from the outside."""
+        engine = self.pipeline.engine
+        return self._caller is not None and (engine.full or (self._size.waits and engine.waits))
+
+    def tick(self, now: float) -> None:
+        """The monotonic clock stands at `now`; calls to the outside begin that operators want by now."""
+        self.pipeline.tick(now)
+        self._call()
+
+    def answered(self) -> bool:
+        """Hand over answers; whether no row waits for one any more. Called when no rows are to enter."""
+        self._answer()
+        self.pipeline.settle()
+        self._call()
+        return not self.pipeline.engine.waits
+
+    def _answer(self) -> int:
+        answers = self._caller.answers() if self._caller is not None else ()
+        if answers:
+            self.pipeline.engine.answer(answers)
+        return len(answers)
+
+    def _call(self) -> None:
+        if self._caller is not None:
+            self._caller.begin(self.pipeline.engine.calls())
 
     @property
     def replayable(self) -> bool:
@@ -187,6 +223,8 @@ class Driver:
         with ExitStack() as last_first:
             if self._crew is not None:
                 last_first.callback(self._crew.close)
+            if self._caller is not None:
+                last_first.callback(self._caller.close)
             for _, _, feed in self._feeds:
                 last_first.callback(feed.close)
         self._feeds.clear()

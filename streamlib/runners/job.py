@@ -204,7 +204,7 @@ class Job:
         self._driver.read()
         rows = self._driver.step()
         now = clock.monotonic()
-        self._driver.pipeline.tick(now)
+        self._driver.tick(now)
         self._write()
         self._changed = self._changed or rows > 0
         self._checkpointer.poll()
@@ -239,11 +239,17 @@ class Job:
         return self._driver.pipeline.capture()
 
     def _drain(self) -> Outcome:
-        while not self._driver.replayable and self._driver.step():  # what was read would be lost
+        while not self._driver.replayable and (self._driver.step() or self._driver.full):
+            self._driver.tick(self._world.clock.monotonic())  # what was read would be lost
             self._write()
+            if self._driver.full:
+                self._wait()
             self._check_deadline()
         if self.options.finish:
             self._driver.pipeline.finish()
+            while not self._driver.answered():
+                self._write()
+                self._wait()
         self._checkpoint_and_wait(self.options.finish)
         return "finished" if self.options.finish else "drained"
 

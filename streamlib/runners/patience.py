@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
 
 from streamlib.core.contracts import Clock
 from streamlib.core.policies import Retry
 from streamlib.core.time import SECOND
 
 T = TypeVar("T")
+
+Sleep: TypeAlias = Callable[[float], Awaitable[None]]
 
 
 class ClockPatience:
@@ -38,8 +40,9 @@ class ClockAttempts:
         """See `Attempts`."""
         import tenacity  # noqa: PLC0415 - 20 ms that flows without retries don't pay
 
-        policy, clock = self._policy, self._clock
-        ends = self._ends = self._ends or clock.monotonic() + policy.within / SECOND
+        clock = self._clock
+        ends = self._ends = self._ends or clock.monotonic() + self._policy.within / SECOND
+        terms = _terms(self._policy, clock.monotonic, self._chance, ends)
         first: list[Exception] = [error]
 
         def attempt() -> T:
@@ -47,17 +50,43 @@ class ClockAttempts:
                 raise first.pop()
             return call()
 
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(policy.on),
-            wait=lambda state: policy.wait_before(state.attempt_number + 1, self._chance.random()),
-            stop=lambda state: (
-                state.attempt_number > policy.times or clock.monotonic() + state.upcoming_sleep > ends
-            ),
-            sleep=self._sleep,
-            reraise=True,
-        )(attempt)
+        return tenacity.Retrying(sleep=self._sleep, **terms)(attempt)
 
     def _sleep(self, seconds: float) -> None:
         ends = self._clock.monotonic() + seconds
         while (left := ends - self._clock.monotonic()) > 1e-6:  # a clock that is woken returns early
             self._clock.wait(left)
+
+
+async def awaited_again(
+    policy: Retry,
+    error: Exception,
+    call: Callable[[], Awaitable[T]],
+    now: Callable[[], float],
+    sleep: Sleep,
+    chance: random.Random,
+) -> T:
+    """The result of `call`, which raised `error` at first; raises the last error."""
+    import tenacity  # noqa: PLC0415 - see above
+
+    first: list[Exception] = [error]
+
+    async def attempt() -> T:
+        if first:
+            raise first.pop()
+        return await call()
+
+    terms = _terms(policy, now, chance, now() + policy.within / SECOND)
+    return await tenacity.AsyncRetrying(sleep=sleep, **terms)(attempt)
+
+
+def _terms(policy: Retry, now: Callable[[], float], chance: random.Random, ends: float) -> dict[str, Any]:
+    """What tenacity has to know."""
+    import tenacity  # noqa: PLC0415 - see above
+
+    return {
+        "retry": tenacity.retry_if_exception_type(policy.on),
+        "wait": lambda state: policy.wait_before(state.attempt_number + 1, chance.random()),
+        "stop": lambda state: state.attempt_number > policy.times or now() + state.upcoming_sleep > ends,
+        "reraise": True,
+    }

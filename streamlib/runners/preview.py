@@ -81,7 +81,7 @@ def preview(stream: Handle, n: int, until: Until) -> TablePreview:
     stream, lines = _inferred(stream, until)
     flow = only(stream)
     stop = Stop(n, until, world.clock, READ_AT_MOST)
-    run = Run(flow, "streaming", world, stop, BatchSize(FIRST_STEP, smallest=1))
+    run = Run(flow, "streaming", world, stop, BatchSize(FIRST_STEP, smallest=1, waits=True))
     run.go(close_windows=True)
     rows = table(flow, COLLECTED, run.found[COLLECTED])
     return TablePreview(rows.slice(0, n), (*_notes(run, rows.num_rows, n), *lines))
@@ -112,7 +112,7 @@ def _sampled(stream: Handle, until: Until, n: int) -> pa.Table:
     """The first rows of a stream."""
     world, flow = SampleWorld(), only(stream)
     stop = Stop(n, until, world.clock, READ_AT_MOST)
-    run = Run(flow, "streaming", world, stop, BatchSize(FIRST_STEP, smallest=1))
+    run = Run(flow, "streaming", world, stop, BatchSize(FIRST_STEP, smallest=1, waits=True))
     run.go(close_windows=True)
     return table(flow, COLLECTED, run.found[COLLECTED]).slice(0, n)
 

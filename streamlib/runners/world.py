@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from streamlib.core.contracts import Clock, Disk, Source, SourceReader
 from streamlib.core.disk import LocalDisk
@@ -17,6 +17,9 @@ from streamlib.runners.feeds import READER_THREADS, Feed, InlineFeed, ThreadFeed
 from streamlib.runners.lanes import Lane, ThreadLane
 from streamlib.runners.pool import DaemonPool
 from streamlib.runtime.crew import Crew
+
+if TYPE_CHECKING:
+    from streamlib.runners.calls import Caller
 
 
 class World(Protocol):
@@ -41,6 +44,10 @@ class World(Protocol):
 
     def crew(self, flow: BoundFlow, size: int, kind: CrewKind) -> Crew:
         """That many workers for a flow; they start when they get their first task."""
+        ...
+
+    def caller(self) -> Caller:
+        """Who makes the calls to the outside that operators want."""
         ...
 
     def close(self) -> None:
@@ -87,6 +94,13 @@ class LocalWorld:
         from streamlib.runners.processes import ProcessCrew  # noqa: PLC0415
 
         return ProcessCrew(flow, size, self.clock.wake)
+
+    def caller(self) -> Caller:
+        """The event loop of this process."""
+        # asyncio takes 30 ms that a run without calls does not pay
+        from streamlib.runners.calls import LoopCaller  # noqa: PLC0415
+
+        return LoopCaller(self.clock.wake)
 
     def close(self) -> None:
         """End the reader threads."""

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from streamlib.core.batch import Batch
-from streamlib.core.contracts import Operator, OperatorSpec, OperatorState, Output
+from streamlib.core.contracts import (
+    Answer,
+    Answered,
+    Asks,
+    Effect,
+    Operator,
+    OperatorSpec,
+    OperatorState,
+    Output,
+)
 from streamlib.core.errors import StateIncompatibleError, StreamlibError
 from streamlib.core.later_batch import LaterBatch
+from streamlib.core.policies import Retry
 from streamlib.core.time import MAX_TIME, MIN_TIME, earlier, later, show_instant
 from streamlib.operators.stateless import Passing
 from streamlib.plan.bind import BoundFlow, BoundNode
@@ -78,12 +89,40 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Call:
+    """An effect of a stage, by its number, and how it is tried again."""
+
+    stage: int
+    effect: Effect
+    retry: Retry | None
+
+
+@dataclass(frozen=True)
+class Clock:
+    """An input whose watermark tells the time, and by how much it stays behind a source's."""
+
+    stage: Stage
+    port: int
+    delay: int
+
+    @property
+    def time(self) -> int:
+        """The watermark in the source's time."""
+        return later(self.stage.inputs[self.port], self.delay)
+
+
+@dataclass(frozen=True)
 class Judge:
-    """An operator that judges lateness, and by how much its watermark stays behind a source's."""
+    """An operator that judges lateness, and by how much its watermark stays behind a source's.
+
+    `clocks` tell at which watermark it will judge a row that comes now: its own inputs, or those of what
+    waits for answers above it, since rows and watermarks keep their order there.
+    """
 
     stage: Stage
     operator: Operator
     delay: int
+    clocks: tuple[Clock, ...]
 
 
 class _Rows(enum.Enum):
@@ -131,7 +170,16 @@ class Engine:
             stage.targets = [_reached(targets, _rows_pass) for targets in stage.targets]
             stage.targets_of_time = _reached(stage.targets_of_time, _time_passes)
         self._sources = {s.id: s for s in self._stages if isinstance(s.bound.node.spec, Read)}
-        self._judges = {name: self._judging(stage) for name, stage in self._sources.items()}
+        self._asking: list[tuple[Stage, Asks]] = []
+        self._behind_answers: set[int] = set()
+        for stage in self._stages:
+            if isinstance(stage.operator, Asks):
+                self._asking.append((stage, stage.operator))
+                self._behind_answers.add(stage.number)
+            elif any(above in self._behind_answers for above, _ in stage.bound.inputs):
+                self._behind_answers.add(stage.number)
+        origins = [*self._sources.values(), *(stage for stage, _ in self._asking)]
+        self._judges = {stage.number: self._judging(stage) for stage in origins}
         self._written: list[tuple[str, Batch]] = []
 
     # ------------------------------------------------------------------ rows and time
@@ -223,6 +271,62 @@ class Engine:
                 self.failures.add(stage.id, stage.guard.take())
         return self.failures
 
+    # ------------------------------------------------------------------ calls to the outside
+
+    @property
+    def asks(self) -> bool:
+        """Whether some operator wants calls made to the outside."""
+        return bool(self._asking)
+
+    @property
+    def full(self) -> bool:
+        """Whether no rows should enter before answers come."""
+        return any(operator.full for _, operator in self._asking)
+
+    @property
+    def waits(self) -> bool:
+        """Whether some rows wait for answers."""
+        return any(operator.pending for _, operator in self._asking)
+
+    def calls(self) -> list[Call]:
+        """The calls to begin now, each once."""
+        found: list[Call] = []
+        for stage, operator in self._asking:
+            policy = stage.bound.node.on_error
+            retry = policy if isinstance(policy, Retry) else None
+            with blaming(stage.bound):
+                found += [Call(stage.number, effect, retry) for effect in operator.effects()]
+        return found
+
+    def answer(self, answers: Iterable[tuple[int, Answer]]) -> None:
+        """Hand answers to the stages that asked, by their numbers; what comes of them goes on."""
+        by_stage: dict[int, list[Answer]] = {}
+        for number, answer in answers:
+            if answer.error is not None and not isinstance(answer.error, Exception):
+                raise answer.error  # such as SystemExit: nobody's policy
+            by_stage.setdefault(number, []).append(answer)
+        for number, found in by_stage.items():
+            stage = self._stages[number]
+            assert isinstance(stage.operator, Asks)
+            with blaming(stage.bound):
+                parts = [(self._rescued(stage, part), part) for part in stage.operator.on_answers(found)]
+            for outputs, part in parts:
+                self._go_on(stage, outputs, part.watermark)
+
+    def _rescued(self, stage: Stage, part: Answered) -> list[Output]:
+        """What a part sends on, with the letters of rows that failed; raises where that is the policy."""
+        outputs = list(stage.checked(part.outputs, "on_answers"))
+        if part.failed is None:
+            return outputs
+        if stage.guard is None:
+            raise part.errors[0]
+        return [*outputs, *stage.guard.lost(part.failed, part.errors)]
+
+    def _go_on(self, stage: Stage, outputs: Iterable[Output], watermark: int) -> None:
+        """Rows that were answered, and the watermark behind them, leave a stage."""
+        self._emit(stage, outputs)
+        self._forward(stage, watermark)
+
     # ------------------------------------------------------------------ questions of admission
 
     def source_watermark(self, source: str) -> int:
@@ -231,10 +335,13 @@ class Engine:
 
     def deadline_after(self, source: str, watermark: int) -> int:
         """The least time above `watermark` at which some operator below decides about late rows."""
+        return self._deadline_below(self._sources[source], watermark)
+
+    def _deadline_below(self, stage: Stage, watermark: int) -> int:
         return min(
             (
                 later(judge.operator.deadline_after(earlier(watermark, judge.delay)), judge.delay)
-                for judge in self._judges[source]
+                for judge in self._judges[stage.number]
             ),
             default=MAX_TIME,
         )
@@ -244,8 +351,8 @@ class Engine:
 
         In the source's time: what operators in between hold back is added.
         """
-        judges = self._judges[source]
-        return min((later(min(judge.stage.inputs), judge.delay) for judge in judges), default=MAX_TIME)
+        judges = self._judges[self._sources[source].number]
+        return min((clock.time for judge in judges for clock in judge.clocks), default=MAX_TIME)
 
     def judges_stamped(self, source: str, aligned: bool) -> bool:
         """Whether every operator that may see late rows of `source` judges them by stamps.
@@ -261,7 +368,7 @@ class Engine:
                 continue
             alone = aligned or stage.bound.sources == {source}
             found[stage.number] = ways.pop() if len(ways) == 1 and alone else _Rows.OTHER
-        judging = {judge.stage.number: judge.operator for judge in self._judges[source]}
+        judging = {judge.stage.number: judge.operator for judge in self._judges[self._sources[source].number]}
         return all(
             found[number] is _Rows.NEVER_LATE or (found[number] is _Rows.STAMPED and operator.judges_stamped)
             for number, operator in judging.items()
@@ -273,17 +380,27 @@ class Engine:
         return any(stage.operator is not None and stage.operator.delay for stage in self._stages)
 
     def _judging(self, source: Stage) -> list[Judge]:
-        found, delays = [], {source.id: 0}
+        found, delays = [], {source.number: 0}
         for stage in self._stages:
             above = [self._stages[i] for i, _ in stage.bound.inputs]
-            ways = [delays[s.id] + _delay(s) for s in above if s.id in delays]
+            ways = [delays[s.number] + _delay(s) for s in above if s.number in delays]
             if not ways:
                 continue
-            delays[stage.id] = max(ways)
+            delays[stage.number] = max(ways)
             operator = stage.operator
             if operator is not None and type(operator).deadline_after is not Operator.deadline_after:
-                found.append(Judge(stage, operator, max(ways)))
+                found.append(Judge(stage, operator, max(ways), tuple(self._clocks(stage, delays))))
         return found
+
+    def _clocks(self, stage: Stage, delays: Mapping[int, int]) -> Iterator[Clock]:
+        for port, (number, _) in enumerate(stage.bound.inputs):
+            above = self._stages[number]
+            if number not in self._behind_answers:
+                yield Clock(stage, port, delays.get(stage.number, 0))
+            elif isinstance(above.operator, Asks):
+                yield from (Clock(above, i, delays.get(number, 0)) for i in range(len(above.inputs)))
+            else:
+                yield from self._clocks(above, delays)
 
     # ------------------------------------------------------------------ state
 
@@ -422,6 +539,16 @@ def restore_into(stage: Stage, operator: Operator, state: OperatorState) -> None
     except Exception as error:
         error.add_note("while it restored what its snapshot had saved")
         blame(error, stage.bound)
+        raise
+
+
+@contextmanager
+def blaming(bound: BoundNode) -> Iterator[None]:
+    """Errors inside name the operator."""
+    try:
+        yield
+    except Exception as error:
+        blame(error, bound)
         raise
 
 

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
 from streamlib.core.batch import Batch
-from streamlib.core.contracts import Combines, OperatorState
+from streamlib.core.contracts import Combines, Operator, OperatorState, Output
 from streamlib.core.time import MIN_TIME
 from streamlib.plan.bind import BoundFlow
 from streamlib.runtime.crew import Crew
-from streamlib.runtime.engine import Engine, Stage
+from streamlib.runtime.engine import Engine, Stage, blaming, restore_into, snapshot_of
 from streamlib.runtime.placement import Placement, levels, placement
 from streamlib.runtime.rescale import merged_states, split_states
 from streamlib.runtime.worker import Parcel, Reply, Task
@@ -43,13 +43,13 @@ class ParallelEngine(Engine):
         self._places = [placement(stage) for stage in self._stages]
         self._levels = levels(flow, self._places)
         self._last = max(self._levels, default=0)
-        self._dealt: dict[int, list[tuple[str, Batch]]] = {}
+        self._dealt: dict[int, list[tuple[int, int, Batch]]] = {}
         self._tasks: deque[tuple[int, Future[Reply]]] = deque()
         self._gathered: list[frozenset[int]] = [frozenset()] * crew.size
         self._waiting: dict[int, list[Parcel]] = {}
         self._due: dict[int, int] = {}
-        self._held: dict[str, int] = {}
-        self._next = dict.fromkeys(self._sources, MIN_TIME)
+        self._held: dict[int, int] = {}
+        self._next = dict.fromkeys(self._judges, MIN_TIME)
         self._rows = self._batches = 0
         self._since: float | None = None
         self._company = False
@@ -61,12 +61,16 @@ class ParallelEngine(Engine):
 
     def push(self, source: str, batch: Batch) -> None:
         """Rows of a source, admitted; operators with state get them with the next wave."""
+        self._push(self._sources[source], 0, batch)
+
+    def _push(self, stage: Stage, output: int, batch: Batch) -> None:
+        """Rows that came out of a stage beside the workers, mostly a source, go to workers."""
         self._send_rows()  # what came before: a worker's task holds rows of one batch, or order would be lost
         self._rows += batch.num_rows
         self._batches += 1
         self._company = True
         for worker, piece in self._deal(batch):
-            self._dealt.setdefault(worker, []).append((source, piece))
+            self._dealt.setdefault(worker, []).append((stage.number, output, piece))
 
     def _deal(self, batch: Batch) -> list[tuple[int, Batch]]:
         """Pieces of the batch in order, each for a worker; small batches go to the workers in turn."""
@@ -79,9 +83,13 @@ class ParallelEngine(Engine):
 
     def advance(self, source: str, watermark: int) -> None:
         """The source's watermark is now `watermark`; operators hear of it when it decides something."""
-        if watermark > self.source_watermark(source):
-            self._held[source] = watermark
-        decides = source in self._held and watermark >= self._next[source]
+        self._advance_from(self._sources[source], watermark)
+
+    def _advance_from(self, stage: Stage, watermark: int) -> None:
+        number = stage.number
+        if watermark > self._held.get(number, stage.watermark):
+            self._held[number] = watermark
+        decides = number in self._held and watermark >= self._next[number]
         if decides or self._rows >= GATHERED_ROWS or self._batches >= GATHERED_BATCHES:
             self._wave()
         else:
@@ -89,7 +97,7 @@ class ParallelEngine(Engine):
 
     def source_watermark(self, source: str) -> int:
         """The watermark that a source has passed on."""
-        return self._held.get(source, super().source_watermark(source))
+        return self._held.get(self._sources[source].number, super().source_watermark(source))
 
     def tick(self, now: float) -> None:
         """Rows that gathered reach their operators when none came since the last tick, or after a while."""
@@ -134,9 +142,9 @@ class ParallelEngine(Engine):
         """Level by level: parcels to their owners, then time. The last level is not waited for."""
         if not (self._dealt or self._held or self._tasks or self._waiting or any(self._gathered)):
             return
-        for source, watermark in self._held.items():
-            super().advance(source, watermark)
-            self._next[source] = self.deadline_after(source, watermark)
+        for origin, watermark in self._held.items():
+            self._forward(self._stages[origin], watermark)
+            self._next[origin] = self._deadline_below(self._stages[origin], watermark)
         self._held.clear()
         self._rows = self._batches = 0
         self._since = None
@@ -171,6 +179,9 @@ class ParallelEngine(Engine):
     def _pass_level(self, level: int) -> bool:
         """Take a level to its rows and its time; whether that was the last."""
         stages = [number for number, found in enumerate(self._levels) if found == level]
+        for number in stages:
+            if self._places[number] is Placement.BESIDE:
+                self._work_beside(self._stages[number])
         gathered = {w for w, found in enumerate(self._gathered) if not found.isdisjoint(stages)}
         if gathered:  # before the watermark comes
             self._send({worker: Task(asked=tuple(stages)) for worker in sorted(gathered)})
@@ -182,6 +193,29 @@ class ParallelEngine(Engine):
             return True
         self._pass(self._receive(0), due)
         return False
+
+    def _work_beside(self, stage: Stage) -> None:
+        """Take a stage that works here to its rows and its time, and deal out what it sends on."""
+        for parcel in self._waiting.pop(stage.number, ()):
+            with blaming(stage.bound):
+                outputs = list(stage.process(parcel.content, parcel.port))
+            for output, batch in outputs:
+                self._push(stage, output, batch)
+        self._send_rows()
+        if stage.number in self._due:
+            super()._advance(stage, self._due.pop(stage.number))
+
+    def _go_on(self, stage: Stage, outputs: Iterable[Output], watermark: int) -> None:
+        for output, batch in outputs:
+            if batch.num_rows:
+                self._push(stage, output, batch)
+        self._advance_from(stage, watermark)
+
+    @property
+    def waits(self) -> bool:
+        """Whether some rows wait for answers, or may come to where they do."""
+        on_the_way = self._dealt or self._held or self._tasks or self._waiting or any(self._gathered)
+        return self.asks and (bool(on_the_way) or super().waits)
 
     def _of_level(
         self, parcels: Iterable[Parcel], due: Mapping[int, int], asked: tuple[int, ...]
@@ -235,11 +269,20 @@ class ParallelEngine(Engine):
     def snapshot(self) -> dict[str, OperatorState]:
         """By id, the state of every stateful operator, as one worker that owned all of it would tell it."""
         self.settle()
-        return merged_states(self._crew.snapshot())
+        return {**merged_states(self._crew.snapshot()), **self._states_beside()}
+
+    def _states_beside(self) -> dict[str, OperatorState]:
+        return {stage.id: snapshot_of(stage, operator) for stage, operator in self._beside()}
+
+    def _beside(self) -> list[tuple[Stage, Operator]]:
+        places = self._places
+        return [(s, op) for s, _, op in self._stateful() if places[s.number] is Placement.BESIDE]
 
     def restore(self, states: Mapping[str, OperatorState], watermarks: Mapping[str, int]) -> None:
         """Become what was captured, by however many workers."""
         self._crew.restore(split_states(states, self._crew.size))
+        for stage, operator in self._beside():
+            restore_into(stage, operator, states[stage.id])
         for source, watermark in watermarks.items():
             self.advance(source, watermark)
         self.settle()

@@ -281,11 +281,11 @@ class Pipeline:
 
     @property
     def finished(self) -> bool:
-        """Whether every partition ended and all its rows entered."""
-        for source in self.sources.values():  # noqa: SIM110 - asked after every batch
+        """Whether every partition ended, all its rows entered, and no row waits for an answer."""
+        for source in self.sources.values():
             if not source.ended:
                 return False
-        return True
+        return not self.engine.waits
 
     @property
     def rows(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 
-from streamlib.core.contracts import Operator, OperatorSpec
+from streamlib.core.contracts import Asks, Operator, OperatorSpec
 from streamlib.plan.bind import BoundFlow
 from streamlib.runtime.engine import Stage
 
@@ -19,6 +19,8 @@ class Placement(enum.Enum):
     """The owner of its key's group."""
     SINGLE = "single"
     """The first."""
+    BESIDE = "beside"
+    """None: it works where rows are dealt out, and what it sends on is dealt out again."""
 
 
 def placement(stage: Stage) -> Placement:
@@ -26,6 +28,8 @@ def placement(stage: Stage) -> Placement:
     spec, operator = stage.bound.node.spec, stage.operator
     if operator is None or not isinstance(spec, OperatorSpec):
         return Placement.ANYWHERE
+    if isinstance(operator, Asks):
+        return Placement.BESIDE
     if spec.stateful and spec.keyed:
         return Placement.BY_KEY
     return Placement.SINGLE if spec.stateful or _watches_time(operator) else Placement.ANYWHERE

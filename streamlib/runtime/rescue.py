@@ -6,7 +6,7 @@ are alone; an operator that `Isolates` finds them itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar
@@ -151,6 +151,13 @@ class Guard:
         else:
             outputs = self._outputs(batch, port, call, rescue)
         return [*outputs, *self._letters_of(batch, port, rescue)] if rescue.failed else outputs
+
+    def lost(self, batch: Batch, errors: Sequence[Exception]) -> list[Output]:
+        """The letters of rows that failed after all, each with its error; raises where that is the policy."""
+        rescue = BatchRescue(self._policy, self._patience)
+        for row, error in enumerate(errors):
+            rescue.lost(row, error)
+        return list(self._letters_of(batch, 0, rescue))
 
     def _outputs(self, batch: Batch, port: int, call: Call, rescue: BatchRescue) -> list[Output]:
         try:

@@ -7,8 +7,7 @@ says when time goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +16,13 @@ import numpy as np
 from streamlib.core.batch import Batch
 from streamlib.core.contracts import Combines, OperatorState, Output
 from streamlib.plan.bind import BoundFlow
-from streamlib.runtime.engine import Engine, Stage, blame, restore_into, snapshot_of
+from streamlib.runtime.engine import Engine, Stage, blaming, restore_into, snapshot_of
 from streamlib.runtime.placement import Placement, placement
 from streamlib.runtime.rescue import Failures, Patience
 from streamlib.state.key_groups import key_groups, owners
+
+COORDINATOR = -1
+"""The owner of parcels for stages that work beside the workers."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,14 @@ class Parcel:
 
 @dataclass
 class Task:
-    """One step of a worker: in this order rows of sources, parcels, and times of stages (by number).
+    """One step of a worker: in this order rows, parcels, and times of stages (by number).
 
-    The stages of parcels and times do not lie above each other. In the end the partials that gathered
-    for the stages `asked` are handed over.
+    Rows come with the stage and the output that they came out of, mostly a source. The stages of parcels
+    and times do not lie above each other. In the end the partials that gathered for the stages `asked` are
+    handed over.
     """
 
-    rows: list[tuple[str, Batch]] = field(default_factory=list)
+    rows: list[tuple[int, int, Batch]] = field(default_factory=list)
     parcels: list[Parcel] = field(default_factory=list)
     watermarks: dict[int, int] = field(default_factory=dict)
     asked: tuple[int, ...] = ()
@@ -70,15 +73,16 @@ class Worker(Engine):
         super().__init__(flow, patience)
         self._owners = owners(count)
         self._places = [placement(stage) for stage in self._stages]
-        self._here = [place is not Placement.SINGLE or number == 0 for place in self._places]
+        elsewhere = {Placement.BESIDE} if number == 0 else {Placement.BESIDE, Placement.SINGLE}
+        self._here = [place not in elsewhere for place in self._places]
         self._combining = [s.operator if isinstance(s.operator, Combines) else None for s in self._stages]
         self._sent: list[Parcel] = []
         self._gathered: dict[int, list[Any]] = {}
 
     def run(self, task: Task) -> Reply:
         """Do what the task says."""
-        for source, batch in task.rows:
-            self.push(source, batch)
+        for number, output, batch in task.rows:
+            self._emit(self._stages[number], ((output, batch),))
         for number in sorted({p.stage for p in task.parcels} | task.watermarks.keys()):
             parcels = [p for p in task.parcels if p.stage == number]
             if parcels:
@@ -102,6 +106,8 @@ class Worker(Engine):
             super()._deliver(stage, port, batch)
         elif place is Placement.SINGLE:
             self._sent.append(Parcel(stage.number, port, 0, batch))
+        elif place is Placement.BESIDE:
+            self._sent.append(Parcel(stage.number, port, COORDINATOR, batch))
         elif self._combining[stage.number] is not None:
             self._combine(stage, port, batch)
         else:
@@ -110,7 +116,7 @@ class Worker(Engine):
     def _combine(self, stage: Stage, port: int, batch: Batch) -> None:
         operator = self._combining[stage.number]
         assert operator is not None
-        with _blaming(stage):
+        with blaming(stage.bound):
             partial, outputs = operator.combine(batch, port)
             outputs = stage.checked(outputs, "combine")
         if partial is not None:
@@ -120,7 +126,7 @@ class Worker(Engine):
     def _hand_over(self, stage: Stage, partials: Sequence[Any]) -> None:
         operator = self._combining[stage.number]
         assert operator is not None
-        with _blaming(stage):
+        with blaming(stage.bound):
             parts = operator.split(partials, self._owners)
         self._send(stage, 0, parts)
 
@@ -140,12 +146,12 @@ class Worker(Engine):
             self._ask(stage, combining.merge, [parcel.content for parcel in parcels])
             return
         for parcel in parcels:
-            with _blaming(stage):
+            with blaming(stage.bound):
                 outputs = stage.process(parcel.content, parcel.port)
             self._emit(stage, outputs)
 
     def _ask(self, stage: Stage, call: Callable[..., Iterable[Output]], *args: Any) -> None:
-        with _blaming(stage):
+        with blaming(stage.bound):
             outputs = stage.checked(call(*args), call.__name__)
         self._emit(stage, outputs)
 
@@ -164,12 +170,3 @@ class Worker(Engine):
         for stage, _, operator in self._stateful():
             if self._here[stage.number]:
                 restore_into(stage, operator, states[stage.id])
-
-
-@contextmanager
-def _blaming(stage: Stage) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        blame(error, stage.bound)
-        raise

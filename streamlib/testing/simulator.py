@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +34,9 @@ from streamlib.runtime.pipeline import Captured
 from streamlib.testing.disk import SimDisk, SimulatedCrash
 from streamlib.testing.late_lanes import LateLanes
 from streamlib.testing.snapshots import SnapshotGuard
+
+if TYPE_CHECKING:
+    from streamlib.testing.calls import SimCaller
 
 COMMITTED = "sink commit: sync_dir (output)"
 """The moment by which the first rows are published."""
@@ -59,9 +63,13 @@ class SimClock:
         self._seconds += self._chance.uniform(0, 0.02)
         return self._seconds
 
+    def skip(self, seconds: float) -> None:
+        """That much time passes at once."""
+        self._seconds += seconds
+
     def wait(self, seconds: float) -> None:
         """That much time passes at once; the lanes get on."""
-        self._seconds += seconds
+        self.skip(seconds)
         self._on_wait()
 
 
@@ -157,6 +165,14 @@ class SimWorld:
     def crew(self, flow: BoundFlow, size: int, kind: CrewKind) -> Crew:
         """Workers that take turns in this thread."""
         return InlineCrew(flow, size, ClockPatience(self._clock, f"{self._seed} retries"))
+
+    def caller(self) -> SimCaller:
+        """Makes calls one after another; their answers come some steps later."""
+        # asyncio takes 30 ms that a run without calls does not pay
+        from streamlib.testing.calls import SimCaller  # noqa: PLC0415
+
+        clock, chance = self._clock, random.Random(f"{self._seed} calls")
+        return SimCaller(clock.monotonic, clock.skip, chance, self._moments)
 
     def close(self) -> None:
         """Nothing to end."""

@@ -14,7 +14,7 @@ from streamlib.operators.factories.streams import in_event_time_order, key_by, t
 from streamlib.operators.factories.windowing import WindowedStream, aggregate, top, window
 
 if TYPE_CHECKING:
-    from streamlib.operators.factories.functions import flat_map, map, map_batches
+    from streamlib.operators.factories.functions import flat_map, map, map_async, map_batches
     from streamlib.operators.factories.limiting import distinct, sample, throttle
     from streamlib.operators.factories.messages import decode, encode
     from streamlib.operators.factories.stateful import fold, reduce, stateful_map
@@ -23,7 +23,7 @@ else:
     __getattr__, __dir__ = on_demand(
         __name__,
         {
-            "streamlib.operators.factories.functions": ("flat_map", "map", "map_batches"),
+            "streamlib.operators.factories.functions": ("flat_map", "map", "map_async", "map_batches"),
             "streamlib.operators.factories.limiting": ("distinct", "sample", "throttle"),
             "streamlib.operators.factories.messages": ("decode", "encode"),
             "streamlib.operators.factories.stateful": ("fold", "reduce", "stateful_map"),
@@ -47,6 +47,7 @@ __all__ = [
     "in_event_time_order",
     "key_by",
     "map",
+    "map_async",
     "map_batches",
     "reduce",
     "rename",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from streamlib.core.batch import schema_of
+from streamlib.core.errors import DefinitionError, shown
 from streamlib.core.policies import ErrorPolicy
+from streamlib.core.rates import Rate, rate
+from streamlib.core.time import Duration, duration
+from streamlib.core.where import caller
+from streamlib.operators.async_records import map_async_spec
 from streamlib.operators.factories.common import SchemaSpec, Transform, checked_function, then
 from streamlib.operators.flat_map_records import flat_map_spec
 from streamlib.operators.functions import MapBatches
@@ -95,6 +100,81 @@ def flat_map(
     """
     spec = flat_map_spec(checked_function(function), None if schema is None else schema_of(schema))
     return then(spec, on_error=on_error)
+
+
+def map_async(
+    function: Callable[[Any], Awaitable[Any]],
+    *,
+    schema: SchemaSpec | None = None,
+    concurrency: int = 100,
+    ordered: bool = True,
+    timeout: Duration = "10s",
+    rate_limit: str | None = None,
+    on_error: ErrorPolicy = "fail",
+    name: str | None = None,
+) -> Transform:
+    """One record in, one record out, by a coroutine function that waits for the outside, such as a service.
+
+    `function` is an `async def` that gets a record and returns one; hints and `schema=` say which, as in
+    `map`. Many calls wait at a time, in one event loop that all runs of a process share, so a client such as
+    `httpx.AsyncClient` may live in the module of the flow. The loop has one thread: what does not await
+    holds all calls up. The results have the event times of their records, and no watermark passes a row
+    that waits, so windows behind it are what they would be behind `map`.
+
+    While more rows come than are answered, the sources wait. Calls that are pending when a checkpoint is
+    taken are made again after a restart from it: the service may see a call twice, the results count once.
+
+    Args:
+        function: the coroutine function.
+        schema: the columns of its results, where it returns dicts.
+        concurrency: how many rows are out at a time: asked about, or answered and behind one that is not.
+        ordered: rows go on in the order in which they came. False: as answers come, but not past a watermark.
+        timeout: how long an attempt may take. Then it is cancelled, and has failed.
+        rate_limit: how often attempts may begin, evenly spread: `"100/s"`, `"30/min"`.
+        on_error: what happens to a record whose call fails, or whose result does not fit: `"fail"`, `"skip"`,
+            `sl.retry(...)`, `sl.dead_letter(sink)`. Others go on while one is tried again.
+        name: the operator's name in checkpoints.
+
+    Raises:
+        DefinitionError: no coroutine function, limits out of range, unknown columns (see `map`).
+
+    >>> from typing import TypedDict
+    >>> import streamlib as sl
+    >>> from streamlib.connectors import memory
+    >>> class Priced(TypedDict):
+    ...     item: str
+    ...     price: int
+    >>> async def priced(sale: dict) -> Priced:
+    ...     return Priced(item=sale["item"], price=len(sale["item"]))  # await client.get(...)
+    >>> sales = sl.read(memory.source([{"item": "pen"}, {"item": "paper"}]), name="sales")
+    >>> sales.map_async(priced, timeout="2s").collect().to_pylist()
+    [{'item': 'pen', 'price': 3}, {'item': 'paper', 'price': 5}]
+    """
+    columns = None if schema is None else schema_of(schema)
+    spec = map_async_spec(
+        checked_function(function),
+        columns,
+        concurrency=_positive(concurrency, "concurrency"),
+        ordered=ordered,
+        timeout=_positive(duration(timeout), "timeout"),
+        rate=None if rate_limit is None else _rate(rate_limit),
+    )
+    return then(spec, name=name, on_error=on_error)
+
+
+def _rate(text: str) -> Rate:
+    try:
+        return rate(text)
+    except DefinitionError as error:
+        raise error.at("map_async", caller()) from None
+
+
+def _positive(value: int, option: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise DefinitionError(
+            f"`{option}` of map_async is out of range", expected="more than 0", found=shown(value)
+        ).at("map_async", caller())
+    return value
 
 
 def map_batches(
