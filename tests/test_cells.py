@@ -40,7 +40,7 @@ ROW = st.tuples(
 
 @given(st.lists(ROW, min_size=1, max_size=20), st.lists(ROW, min_size=1, max_size=8))
 def test_cells_that_take_others_in_are_what_merging_gives(many, few):
-    small = cells_of(grid_of(few), few).trimmed()
+    small = cells_of(grid_of(few), few)
     grid = grid_of(many).covering(small.first, small.span, small.low, small.width)
     kept = [state.copy() for state in small.states]
     merged = CellMerger(COLUMNS).merged([cells_of(grid, many), small])
@@ -54,6 +54,26 @@ def test_cells_that_take_others_in_are_what_merging_gives(many, few):
         np.testing.assert_allclose(mine, theirs, rtol=0 if exact else 1e-12)
         assert not exact or (mine == theirs).all()
     assert all((a == b).all() for a, b in zip(small.states, kept, strict=True)), "others may still hold it"
+
+
+def groups_of(cells: Cells) -> dict[tuple[int, int], list[float]]:
+    """The states of the cells that have rows, by slice and key."""
+    places = np.flatnonzero(cells.states[0])
+    numbers, keys = (part.tolist() for part in cells.places(places))
+    states = [state.take(places).tolist() for state in cells.states]
+    return {(n, k): list(found) for n, k, *found in zip(numbers, keys, *states, strict=True)}
+
+
+@given(st.lists(ROW, min_size=1, max_size=12), st.integers(-4, 4), st.integers(1, 8))
+def test_the_slices_between_two_numbers_hold_what_they_held(rows, start, count):
+    cells = cells_of(grid_of(rows), rows)
+    kept = {place: states for place, states in groups_of(cells).items() if 0 <= place[0] - start < count}
+    found = cells.between(start, start + count)
+    assert kept == ({} if found is None else groups_of(found))
+    if found is not None and 2 * found.span < cells.span:
+        assert not any(np.shares_memory(a, b) for a in found.states for b in cells.states)
+        keys = {key for _, key in kept}
+        assert not keys or (found.low, found.width) == (min(keys), max(keys) - min(keys) + 1)
 
 
 @given(

@@ -67,7 +67,14 @@ _VIEWS: dict[int, Any] = {
 
 def numpy_type(dtype: pa.DataType) -> np.dtype[Any]:
     """The numpy type of an Arrow number; `to_pandas_dtype` would import pandas in older Arrows."""
-    return np.dtype({"float": "float32", "double": "float64"}.get(str(dtype), str(dtype)))
+    found = _NUMPY_TYPES.get(dtype.id)
+    return np.dtype(str(dtype)) if found is None else found
+
+
+_NUMPY_TYPES: dict[int, np.dtype[Any]] = {  # as `_VIEWS`: each kernel asks
+    **{pa.type_for_alias(name).id: np.dtype(name) for name in ("float16", "float32", "float64")},
+    **{pa.type_for_alias(f"{s}int{bits}").id: np.dtype(f"{s}int{bits}") for s in ("", "u") for bits in (8, 16, 32, 64)},
+}
 
 
 @dataclass(frozen=True)

@@ -138,10 +138,8 @@ def later(instant: int, by: int) -> int:
 def add_saturating(times: Micros, delta: int) -> Micros:
     """`times + delta` without wrapping: results beyond int64 stay at its limits."""
     if delta >= 0:
-        limit = MAX_TIME - delta
-        return np.where(times > limit, MAX_TIME, np.minimum(times, limit) + delta)
-    limit = MIN_TIME - delta
-    return np.where(times < limit, MIN_TIME, np.maximum(times, limit) + delta)
+        return np.minimum(times, MAX_TIME - delta) + delta
+    return np.maximum(times, MIN_TIME - delta) + delta
 
 
 def timestamp_type(dtype: pa.DataType) -> bool:

@@ -141,7 +141,8 @@ class SourceWatermarks:
 
     def _held_back(self, largest: Micros, before: int) -> Micros:
         """`caused_by` of each time, and at least `before`."""
-        held = np.minimum(add_saturating(largest, -self.strategy.delay), LAST_TIME)
+        held = add_saturating(largest, -self.strategy.delay)
+        np.minimum(held, LAST_TIME, out=held)
         return np.maximum(held, before, out=held)
 
     def caused_by(self, largest: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamlib.core.batch import Column, numpy_type
+from streamlib.core.time import Micros
 from streamlib.operators.aggregates import StateColumn
 from streamlib.operators.bound_aggregate import Vector
 from streamlib.operators.grouping import KeyGrid, direct_limit
@@ -46,10 +47,18 @@ class Cells:
         """Their numbers."""
         return range(self.first, self.first + self.span)
 
+    def places(self, cells: npt.NDArray[np.intp]) -> tuple[Micros, Vector]:
+        """The slices and the keys of some cells, in their order."""
+        ends = np.arange(1, self.span + 1) * self.width
+        lengths = np.diff(np.searchsorted(cells, ends), prepend=0)
+        keys = cells - np.repeat(ends - self.width - self.low, lengths)  # cheaper than dividing
+        return np.repeat(np.arange(self.span) + self.first, lengths), keys
+
     def between(self, start: int, stop: int) -> Cells | None:
         """What the slices `start <= n < stop` hold, as views; None if none is here.
 
-        A copy where that is less than half: a small rest must not hold the memory of all.
+        Where that is less than half it is a copy, without keys at the ends that have no rows: a small
+        rest must not hold the memory of all, nor be added up with more than it has.
         """
         begin, end = max(start - self.first, 0), min(stop - self.first, self.span)
         if begin >= end:
@@ -57,18 +66,16 @@ class Cells:
         if end - begin == self.span:
             return self
         cut = slice(begin * self.width, end * self.width)
-        few = 2 * (end - begin) < self.span
-        states = each_once(self.states, lambda s: s[cut].copy() if few else s[cut])
-        return Cells(self.first + begin, self.low, self.width, states)
+        states = each_once(self.states, lambda s: s[cut])
+        found = Cells(self.first + begin, self.low, self.width, states)
+        return found._trimmed() if 2 * (end - begin) < self.span else found
 
-    def trimmed(self) -> Cells:
-        """Without the keys below and above those that have rows, as views."""
+    def _trimmed(self) -> Cells:
+        """A copy without the keys below and above those that have rows."""
         shape = (self.span, self.width)
         used = np.flatnonzero(self.states[0].reshape(shape).any(axis=0))
-        if not len(used) or len(used) == self.width:
-            return self
-        low, high = int(used[0]), int(used[-1]) + 1
-        states = each_once(self.states, lambda s: s.reshape(shape)[:, low:high].ravel())
+        low, high = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, self.width)
+        states = each_once(self.states, lambda s: s.reshape(shape)[:, low:high].flatten())
         return Cells(self.first, self.low + low, high - low, states)
 
     def cover(self, others: Cells) -> bool:

@@ -8,8 +8,9 @@ from functools import partial
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from streamlib.core.time import MAX_TIME, clamp
+from streamlib.core.time import MAX_TIME, Micros, clamp
 from streamlib.operators.cells import Cells
 from streamlib.operators.partials import Block, Largest, PartialAggregator, ordered
 from streamlib.windows.contract import Grid
@@ -101,3 +102,9 @@ def first_from(block: Block, number: int) -> int:
     if number > MAX_TIME:
         return len(block)
     return int(np.searchsorted(block.numbers, clamp(number)))
+
+
+def runs(numbers: Micros) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Where runs of equal numbers begin, and how long they are."""
+    begins = np.flatnonzero(np.diff(numbers, prepend=numbers[:1] - 1))
+    return begins, np.diff(begins, append=len(numbers))

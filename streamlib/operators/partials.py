@@ -299,10 +299,7 @@ class PartialAggregator:
             present = np.flatnonzero(cells.states[0] != 0)  # of bools it is three times as fast
         else:
             present = largest(order, cells.states[0], cells.width, wanted.n)
-        rows = present // cells.width
-        key = present - rows * cells.width
-        key += cells.low
-        rows += cells.first
+        rows, key = cells.places(present)
         states = each_once(cells.states, lambda s: s.take(present))
         if self._codes is not None:
             return Block(rows, (self._codes.values(key),), states)

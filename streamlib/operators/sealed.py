@@ -17,7 +17,7 @@ import pyarrow as pa
 from streamlib.core.segment import Segment
 from streamlib.core.time import MAX_TIME, MIN_TIME, Micros, clamp
 from streamlib.operators.cells import Cells
-from streamlib.operators.firing import first_from
+from streamlib.operators.firing import first_from, runs
 from streamlib.operators.partials import Block, Partial, PartialAggregator, ordered
 
 ToTable = Callable[[Block], pa.Table]
@@ -37,8 +37,8 @@ class Tally:
     @classmethod
     def of(cls, block: Block) -> Tally:
         """Count the groups of an ordered block."""
-        begins = np.flatnonzero(np.diff(block.numbers, prepend=block.numbers[:1] - 1))
-        return cls(block.numbers.take(begins), np.diff(begins, append=len(block)))
+        begins, lengths = runs(block.numbers)
+        return cls(block.numbers.take(begins), lengths)
 
     def __len__(self) -> int:
         return int(self.groups.sum())

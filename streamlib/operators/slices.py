@@ -48,10 +48,8 @@ class SliceStore:
 
     def beside(self, size: int) -> Cells | None:
         """The newest cells, if so few that a batch with `size` of them, or rows, better takes them in."""
-        if not self._cells or 2 * len(self._cells[-1]) > size:
-            return None
-        self._cells[-1] = self._cells[-1].trimmed()
-        return self._cells[-1]
+        few = self._cells and 2 * len(self._cells[-1]) <= size
+        return self._cells[-1] if few else None
 
     def _merge_newest_cells(self) -> None:
         """Of slices that lie near each other: what lies too far apart would only waste empty cells."""

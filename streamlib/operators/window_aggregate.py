@@ -24,7 +24,7 @@ from streamlib.operators.bound_aggregate import Aggregate, keeps, order_sensitiv
 from streamlib.operators.cells import Cells
 from streamlib.operators.columns_read import all_of
 from streamlib.operators.fired_windows import FiredWindows
-from streamlib.operators.firing import MakeBlock, first_from
+from streamlib.operators.firing import MakeBlock, first_from, runs
 from streamlib.operators.group_tables import INSTANT, WINDOW_BOUNDS, GroupTables, key_fields, result_schema
 from streamlib.operators.held_back import HeldBack, blocks_by_owner
 from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator
@@ -345,15 +345,16 @@ class WindowAggregateOperator(Operator):
         return self._batch(fired, self._aggregator.finish(fired), None)
 
     def _batch(self, windows: Block, results: list[Column], changes: Changes | None) -> Batch:
-        ends = self._grid.ends(windows.numbers)
-        keys = windows.keys[: len(self._stream.keys)]
-        columns = [*keys, *_bounds(self._starts(windows), ends), *results]
-        return Batch(self._out, columns, len(windows), ends - 1, changes)
-
-    def _starts(self, windows: Block) -> Micros:
+        begins, lengths = runs(windows.numbers)  # a window has many groups, which come together
+        numbers = windows.numbers.take(begins)
+        ends = self._grid.ends(numbers)
         if self._grid.numbers_tell_starts:
-            return self._grid.starts(windows.numbers)
-        return np.asarray(as_numpy(windows.keys[-1]))
+            starts = np.repeat(self._grid.starts(numbers), lengths)
+        else:
+            starts = np.asarray(as_numpy(windows.keys[-1]))
+        keys = windows.keys[: len(self._stream.keys)]
+        columns = [*keys, *_bounds(starts, np.repeat(ends, lengths)), *results]
+        return Batch(self._out, columns, len(windows), np.repeat(ends - 1, lengths), changes)
 
     def deadline_after(self, watermark: int) -> int:
         return later(self._grid.end_after(earlier(watermark, self._lateness)), self._lateness)
