@@ -244,22 +244,30 @@ def test_the_output_is_the_minimum_over_what_is_active_and_never_goes_back(obser
     assert marks.combine(0.0) == (max(MIN_TIME, min(rest)) if rest else MAX_TIME)
 
 
-@given(times=st.lists(TIMES, min_size=1, max_size=200), first=TIMES, floor=TIMES, delay=DELAYS)
-def test_rows_behind_are_found_and_their_running_watermark_is_that_of_one_row_at_a_time(
-    times, first, floor, delay
+@given(
+    times=st.lists(TIMES, min_size=1, max_size=200),
+    first=TIMES,
+    stands=st.none() | TIMES,
+    other=TIMES,
+    delay=DELAYS,
+)
+def test_rows_behind_are_found_and_judged_by_the_watermark_of_one_row_at_a_time(
+    times, first, stands, other, delay
 ):
-    marks, one_by_one = watermarks("p", delay=delay), watermarks("p", delay=delay)
+    marks, one_by_one = watermarks("p", "q", delay=delay), watermarks("p", delay=delay)
+    marks.observe("q", other, 0.0)
     for state in (marks, one_by_one):
         state.observe("p", first, 0.0)
-    expected = []
-    for time in times:
-        expected.append(one_by_one.partitions["p"].watermark)
+    expected = {}
+    for row, time in enumerate(times):
+        judge = one_by_one.partitions["p"].watermark
+        if stands is not None:
+            judge = max(stands, min(judge, marks.partitions["q"].watermark))
+        if time < judge:
+            expected[row] = judge
         one_by_one.observe("p", time, 0.0)
-    rows, running = marks.suspects("p", TimeBlocks.of(np.array(times)), floor)
-    assert running.tolist() == [expected[row] for row in rows]
-    assert rows.tolist() == sorted(set(rows.tolist()))
-    behind = {i for i, time in enumerate(times) if time < max(floor, expected[i])}
-    assert behind <= set(rows.tolist())
+    rows, running = marks.behind("p", TimeBlocks.of(np.array(times)), stands)
+    assert list(zip(rows.tolist(), running.tolist(), strict=True)) == list(expected.items())
 
 
 def test_batch_watermarks_are_the_least_time_not_yet_read():

@@ -21,7 +21,6 @@ from streamlib.core.time import (
     MIN_TIME,
     Duration,
     Micros,
-    add_saturating,
     duration,
     show_duration,
 )
@@ -120,30 +119,45 @@ class SourceWatermarks:
         self.output = MIN_TIME
         self._quiet_since: float | None = None
 
-    def suspects(self, partition: str, blocks: TimeBlocks, floor: int) -> tuple[npt.NDArray[np.intp], Micros]:
-        """Rows that may be behind their running watermark, or behind `floor`; all others are not.
+    def behind(
+        self, partition: str, blocks: TimeBlocks, stands: int | None = None
+    ) -> tuple[npt.NDArray[np.intp], Micros]:
+        """The rows behind the watermark that judges them, in order, and that watermark.
 
-        The running watermark is the partition's own just before a row; it is told for each of these
-        rows. Few are behind, and blocks without any show by their least and largest times: that costs
+        It is the running watermark, the partition's own just before a row. Where the operators stand at a
+        combined watermark, `stands`, it is what the other partitions leave of that, and at least this.
+        Few rows are behind, and blocks without any show by their least and largest times: that costs
         a seventh of following the watermark from row to row.
         """
         before = self.partitions[partition].watermark
         largest = np.maximum.accumulate(blocks.largest)
-        reached = np.maximum(self._held_back(largest, before), floor)
+        reached = self._held_back(largest.copy(), before)
+        if stands is not None:
+            np.maximum(reached, stands, out=reached)
         found = np.flatnonzero(blocks.least < reached)
-        running = np.empty((len(found), TIME_BLOCK), np.int64)
+        if not len(found):
+            return found, reached[:0]
+        times = blocks.times.take(found, axis=0)
+        running = np.empty_like(times)
         running[:, 0] = np.where(found > 0, largest.take(found - 1), MIN_TIME)
-        running[:, 1:] = blocks.times[found, :-1]
+        running[:, 1:] = times[:, :-1]
         np.maximum.accumulate(running, axis=1, out=running)
-        rows = (found[:, None] * TIME_BLOCK + np.arange(TIME_BLOCK)).ravel()
+        running = self._held_back(running, before)
+        if stands is not None:
+            np.minimum(running, self.others(partition), out=running)
+            np.maximum(running, stands, out=running)
+        block, place = np.nonzero(times < running)
+        rows = found.take(block) * TIME_BLOCK + place
         count = int(np.searchsorted(rows, blocks.count))  # without the padding of the last block
-        return rows[:count], self._held_back(running.ravel()[:count], before)
+        return rows[:count], running[block, place][:count]
 
     def _held_back(self, largest: Micros, before: int) -> Micros:
-        """`caused_by` of each time, and at least `before`."""
-        held = add_saturating(largest, -self.strategy.delay)
-        np.minimum(held, LAST_TIME, out=held)
-        return np.maximum(held, before, out=held)
+        """`caused_by` of each time, and at least `before`: in place."""
+        delay = self.strategy.delay
+        np.maximum(largest, MIN_TIME + delay, out=largest)
+        largest -= delay
+        np.minimum(largest, LAST_TIME, out=largest)
+        return np.maximum(largest, before, out=largest)
 
     def caused_by(self, largest: int) -> int:
         """The watermark that rows with event times up to `largest` cause in their partition."""

@@ -44,19 +44,16 @@ def admit(
     if least >= max(own, watermarks.caused_by(largest)):
         return batch  # no row is behind any watermark that these rows can cause
     stands = watermarks.output
-    rows, running = watermarks.suspects(partition, batch.time_blocks, MIN_TIME if aligned else stands)
-    if aligned:
-        stands = min(stands, engine.judged_at(source))
-    else:
-        running = np.maximum(np.minimum(running, watermarks.others(partition)), stands)
-    behind = times.take(rows) < running
-    if not behind.any():
+    rows, running = watermarks.behind(partition, batch.time_blocks, None if aligned else stands)
+    if not len(rows):
         return batch
     if stamps:
         judged_by = np.full(len(times), MIN_TIME)
-        judged_by[rows[behind]] = running[behind]
+        judged_by[rows] = running
         return batch.stamped(judged_by)
-    cut = behind & (running >= engine.deadline_after(source, stands))
+    if aligned:
+        stands = min(stands, engine.judged_at(source))
+    cut = running >= engine.deadline_after(source, stands)
     first = int(cut.argmax())
     return batch.slice(0, int(rows[first])) if cut[first] else batch
 
