@@ -73,7 +73,11 @@ def numpy_type(dtype: pa.DataType) -> np.dtype[Any]:
 
 _NUMPY_TYPES: dict[int, np.dtype[Any]] = {  # as `_VIEWS`: each kernel asks
     **{pa.type_for_alias(name).id: np.dtype(name) for name in ("float16", "float32", "float64")},
-    **{pa.type_for_alias(f"{s}int{bits}").id: np.dtype(f"{s}int{bits}") for s in ("", "u") for bits in (8, 16, 32, 64)},
+    **{
+        pa.type_for_alias(f"{s}int{bits}").id: np.dtype(f"{s}int{bits}")
+        for s in ("", "u")
+        for bits in (8, 16, 32, 64)
+    },
 }
 
 

@@ -17,7 +17,7 @@ from streamlib.core.time import Micros
 from streamlib.operators.aggregates import StateColumn
 from streamlib.operators.bound_aggregate import Vector
 from streamlib.operators.grouping import KeyGrid, direct_limit
-from streamlib.operators.state_columns import each_once, same_as
+from streamlib.operators.state_columns import each_once, first_alike
 from streamlib.windows.contract import Grid
 
 
@@ -127,18 +127,18 @@ class CellMerger:
         """`cells`, which cover those of `small`, with what these hold. Changes the vectors of `cells`."""
         start, low = small.first - cells.first, small.low - cells.low
         place = (slice(start, start + small.span), slice(low, low + small.width))
-        fields, parts = self._columns, [cells.states, small.states]
-        same = [same_as(fields, i, parts) for i in range(len(fields))]
+        same = first_alike(self._columns, [cells.states, small.states])
         states: list[Vector] = []
-        for i, column in enumerate(fields):  # no vector is changed before all that must differ were copied
-            apart = same[i] == i and any(cells.states[i] is cells.states[j] for j in range(i))
-            dtype = numpy_type(column.dtype)
-            states.append(states[same[i]] if same[i] < i else cells.states[i].astype(dtype, copy=apart))
+        for i, column in enumerate(self._columns):  # none is changed before all that must differ were copied
+            vector, dtype = cells.states[i], numpy_type(column.dtype)
+            apart = any(vector is other for other in states)
+            states.append(states[same[i]] if same[i] < i else vector.astype(dtype, copy=apart))
+        shape, of_small = (cells.span, cells.width), (small.span, small.width)
         with np.errstate(all="ignore"):  # as in `StateColumn.scatter`
-            for i, column in enumerate(fields):
+            for i, column in enumerate(self._columns):
                 if same[i] == i:
-                    some = states[i].reshape(cells.span, cells.width)[place]
-                    column.ufunc()(some, small.states[i].reshape(small.span, small.width), out=some)
+                    some = states[i].reshape(shape)[place]
+                    column.ufunc()(some, small.states[i].reshape(of_small), out=some)
         return Cells(cells.first, cells.low, cells.width, tuple(states))
 
     def with_groups(
@@ -150,11 +150,11 @@ class CellMerger:
             return None
         codes, start = grid.codes(keys, numbers), cells.first - grid.first
         places = [(cells, [(slice(start, start + cells.span), slice(0, cells.span))])]
+        same = first_alike(self._columns, [cells.states, states], times=len(codes) + 1)
         found: list[Vector] = []
         for i, column in enumerate(self._columns):
-            same = same_as(self._columns, i, [cells.states, states], times=len(codes) + 1)
-            if same < i:
-                found.append(found[same])
+            if same[i] < i:
+                found.append(found[same[i]])
                 continue
             vector = _filled(column, i, places, grid.span, grid.low, grid.width)
             with np.errstate(all="ignore"):  # as in `StateColumn.scatter`
@@ -189,11 +189,11 @@ class CellMerger:
         """Windows of `length` slices, from each slice one."""
         if length == 1:
             return cells
+        same = first_alike(self._columns, [cells.states], times=length)
         states: list[Vector] = []
         for i, column in enumerate(self._columns):
-            same = same_as(self._columns, i, [cells.states], times=length)
-            if same < i:
-                states.append(states[same])
+            if same[i] < i:
+                states.append(states[same[i]])
             else:
                 table = cells.states[i].astype(numpy_type(column.dtype), copy=False)
                 states.append(
@@ -207,10 +207,11 @@ class CellMerger:
         if len(rows) * width > direct_limit(cells):
             return None
         places = [(part, list(placing(part))) for part in parts]
+        same = first_alike(self._columns, [p.states for p in parts])
         states: list[Vector] = []
         for i, column in enumerate(self._columns):
-            same = same_as(self._columns, i, [p.states for p in parts])
-            states.append(states[same] if same < i else _filled(column, i, places, len(rows), low, width))
+            again = same[i] < i
+            states.append(states[same[i]] if again else _filled(column, i, places, len(rows), low, width))
         return Cells(rows.start, low, width, tuple(states))
 
 

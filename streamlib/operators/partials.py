@@ -31,7 +31,7 @@ from streamlib.operators.grouping import (
     take_rows,
 )
 from streamlib.operators.key_codes import KeyCodes, has_codes
-from streamlib.operators.state_columns import each_once, same_as
+from streamlib.operators.state_columns import each_once, first_alike
 from streamlib.state.key_groups import key_groups
 from streamlib.windows.contract import Grid
 
@@ -328,10 +328,10 @@ class PartialAggregator:
             for aggregate, place in self._places:
                 states += aggregate.merge(block.states[place], groups.codes, groups.count)
             return states
+        same = first_alike(self._columnwise, [block.states], times=len(block))
         for i, column in enumerate(self._columnwise):
-            same = same_as(self._columnwise, i, [block.states], times=len(block))
-            known = same < i
-            states.append(states[same] if known else column.gathered(groups, block.states[i]))
+            known = same[i] < i
+            states.append(states[same[i]] if known else column.gathered(groups, block.states[i]))
         return states
 
     def merge_into(self, known: Block, more: Block) -> Block:

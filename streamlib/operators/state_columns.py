@@ -24,24 +24,27 @@ def each_once(columns: Iterable[T], change: Callable[[T], Column]) -> tuple[Colu
     return tuple(found[id(c)] if id(c) in found else found.setdefault(id(c), change(c)) for c in columns)
 
 
-def same_as(fields: Sequence[StateColumn], i: int, parts: Sequence[Sequence[Column]], times: int = 1) -> int:
-    """The first column that in all parts is the same object as column `i`, and merges alike; else `i`.
+def first_alike(
+    fields: Sequence[StateColumn], parts: Sequence[Sequence[Column]], times: int = 1
+) -> list[int]:
+    """For each column the first one that is the same object in all parts, and merges alike: maybe itself.
 
     `times` says how many values of a part come together in one group at most.
     """
-    for j in range(i):
-        if all(part[j] is part[i] for part in parts) and _merge_alike(fields, j, i, parts, times):
-            return j
-    return i
+    places: dict[tuple[int, ...], list[int]] = {}
+    found: list[int] = []
+    for i, columns in enumerate(zip(*parts, strict=True)):
+        before = places.setdefault(tuple(map(id, columns)), [])
+        found.append(next((j for j in before if _merge_alike(fields[j], fields[i], columns, times)), i))
+        before.append(i)
+    return found
 
 
-def _merge_alike(
-    fields: Sequence[StateColumn], j: int, i: int, parts: Sequence[Sequence[Column]], times: int
-) -> bool:
-    if fields[i] is ESTIMATE and fields[j] is not ESTIMATE:
-        largest = sum(magnitude(np.asarray(part[j])) for part in parts)
+def _merge_alike(one: StateColumn, other: StateColumn, columns: Sequence[Column], times: int) -> bool:
+    if other is ESTIMATE and one is not ESTIMATE:
+        largest = sum(magnitude(np.asarray(column)) for column in columns)
         return times * largest < 2**63  # so that the total can't wrap
-    return same_kind(fields[j], fields[i])
+    return one is other or same_kind(one, other)
 
 
 def same_kind(one: StateField, other: StateField) -> bool:
