@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import streamlib as sl
-from streamlib.connectors import csv, memory, text_blocks
+from streamlib.connectors import csv, jsonl, memory, text_blocks
 from streamlib.core.contracts import Broken, Pause, Source
 from streamlib.core.errors import SourceError
 
@@ -38,7 +38,23 @@ CSV = Format(
     lambda i: f'{i},"two\nlines"' if i % 7 == 0 else f"{i},plain",
     [b"x,a", b"1", b"1,a,b", b"1.5,a", b"1,\xff", b'"1"x,a', b'one,"a\n\nb"'],
 )
-FORMATS = [CSV]
+JSONL = Format(
+    ".jsonl",
+    jsonl.source,
+    "",
+    lambda i: f'{{"id": {i}, "text": "a\\nb", "more": [{i}]}}' if i % 7 else f'  {{"id":{i}}}\r',
+    [
+        b"x",
+        b'{"id": 1',
+        b'{"id": "1"}',
+        b'{"id": 1} {"id": 2}',
+        b"null",
+        b"[1]",
+        b'{"id": 1, "text": "\xff"}',
+        b'{"id": 1e400}',
+    ],
+)
+FORMATS = [CSV, JSONL]
 
 
 @pytest.fixture(params=FORMATS, ids=lambda form: form.suffix)

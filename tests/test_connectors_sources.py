@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streamlib.connectors import csv, memory, parquet, text_blocks
+from streamlib.connectors import csv, jsonl, memory, parquet, text_blocks
 from streamlib.core.contracts import Chunk, Counted, Json, Pause, Source, SourceReader
 from streamlib.core.errors import SourceError, UnknownColumnError
 from streamlib.core.time import MAX_TIME
@@ -123,6 +123,18 @@ def csv_case(folder: Path) -> Case:
     return Case(*made, csv.source(folder, SCHEMA, delimiter=";"), found, floors=False)
 
 
+def jsonl_case(folder: Path) -> Case:
+    for name, expected in ROWS.items():
+        path = folder / f"{name}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        lines = [{**row, "at": row["at"] and row["at"].isoformat(), "more": 1} for row in expected]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = {f"{name}.jsonl": expected for name, expected in ROWS.items()}
+    columns = dict(zip(SCHEMA.names, SCHEMA.types, strict=True))
+    made = [jsonl.source(folder, schema) for schema in (SCHEMA, columns)]
+    return Case(*made, jsonl.source(folder, {"id": pa.int64()}), found, floors=False)
+
+
 def scripted_case(folder: Path) -> Case:
     def made(last: int) -> Source:
         script = {
@@ -140,7 +152,7 @@ def scripted_case(folder: Path) -> Case:
     return Case(made(150), made(150), made(149), ROWS, True, position)
 
 
-CASES = [memory_case, dealt_case, iterated_case, parquet_case, csv_case, scripted_case]
+CASES = [memory_case, dealt_case, iterated_case, parquet_case, csv_case, jsonl_case, scripted_case]
 
 
 @pytest.fixture(params=CASES, ids=lambda make: make.__name__.removesuffix("_case"))

@@ -551,3 +551,11 @@ def test_many_messages_with_few_bad_ones_are_read_in_bulk() -> None:
     found = formats.json({"a": pa.int64()}).decoder()(pa.array(lines))
     assert {row for row, _ in found.failures} == bad
     assert found.rows["a"].to_pylist() == [i for i in range(20_000) if i not in bad]
+
+
+def test_a_json_message_that_is_not_utf8_fails_alone():
+    found = sl.formats.json({"name": pa.string()}).decoder()(
+        pa.array([b'{"name": "\xff"}', b'{"name": "x"}'])
+    )
+    assert found.rows.to_pylist() == [{"name": "x"}]
+    assert [number for number, _ in found.failures] == [0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -44,10 +44,9 @@ class Unchanged:
 
 
 Rows: TypeAlias = pa.RecordBatch | LeftOut | Sifted
-R = TypeVar("R", pa.RecordBatch, Sifted)
 
 
-def drop_rows(batches: Iterator[R], count: int, partition: str) -> Iterator[R]:
+def drop_rows(batches: Iterator[Any], count: int, partition: str) -> Iterator[Any]:
     """`batches` without the first `count` records. Raises `SourceError` if there are fewer."""
     left = count
     for batch in batches:

@@ -96,6 +96,8 @@ def head(place: Place, path: str, cut: Cut) -> bytes:
             break
         held += piece
         end = cut(held)
+        if len(piece) < HEAD_BYTES:
+            return held  # all there is
         if end or len(held) > BLOCK_BYTES:
             break
     return held[: end or None]

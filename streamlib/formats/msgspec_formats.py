@@ -31,7 +31,7 @@ from streamlib.formats.shapes import (
 
 _FOUND = re.compile(r"Expected (.*), got (.*?)(?: - at `(.*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*?)`(?: - at `(.*)`)?", re.DOTALL)
-_BAD = (msgspec.DecodeError, RecursionError, TypeError)
+_BAD = (msgspec.DecodeError, RecursionError, TypeError, UnicodeDecodeError)
 _FINER = r"(\.\d{6})\d+"  # digits of a second behind the microseconds
 _FIRST, _END = -62_135_596_800_000_000, 253_402_300_800_000_000  # the years 1 to 9999, in microseconds
 
