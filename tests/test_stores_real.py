@@ -17,7 +17,7 @@ import streamlib as sl
 from streamlib.connectors import csv, jsonl, memory, parquet
 from streamlib.core.contracts import SinkContext
 from streamlib.core.disk import LocalDisk
-from streamlib.core.errors import SinkError
+from streamlib.core.errors import SinkError, SourceError
 from tests.file_formats import FORMATS, rows_of, sink_of
 from tests.seaweed import BUCKET, READER, Seaweed
 from tests.test_connectors_stores import batch, prepared
@@ -145,6 +145,44 @@ def test_an_object_that_somebody_replaced_is_noticed(seaweed, prefix):
         out.write(b"x" * file["length"])
     with pytest.raises(SinkError, match="is not the file that was prepared"):
         writer.commit(1, pending)
+
+
+def test_what_was_published_is_read_as_a_source_and_a_killed_reader_goes_on(seaweed, prefix, tmp_path):
+    """Two jobs through the server: one writes, the other reads, and is ended and started again."""
+    numbers(30_000, parquet.sink(prefix, 4000, store=seaweed.store(), partition_by="part")).run(
+        state=str(tmp_path / "one"), progress="none"
+    )
+    source = parquet.source(prefix, store=seaweed.store())
+    assert len(source.partitions()) == 9
+    seen = 0
+
+    def dies(rows: pa.RecordBatch) -> pa.RecordBatch:
+        nonlocal seen
+        seen += rows.num_rows
+        if 10_000 < seen < 1_000_000:
+            seen = 1_000_000
+            raise ZeroDivisionError("in the middle")
+        return rows
+
+    schema = pa.schema({"id": pa.int64()})
+    copied = sl.read(source, name="copied").map_batches(dies, schema=schema)
+    flow = sl.Flow("copies", copied.write(jsonl.sink(f"{prefix}-again", store=seaweed.store()), name="out"))
+    with pytest.raises(ZeroDivisionError):
+        flow.run(state=str(tmp_path / "two"), checkpoint_interval="1ms", progress="none")
+    flow.run(state=str(tmp_path / "two"), checkpoint_interval="1ms", progress="none")
+    assert shown(seaweed, f"{prefix}-again", ".jsonl") == list(range(30_000))
+
+
+def test_csv_of_another_client_is_read(seaweed, prefix):
+    files = seaweed.filesystem()
+    for name, ids in (("a.csv", range(5)), ("below/b.csv.gz", range(5, 9))):
+        with files.open_output_stream(f"{BUCKET}/{prefix}/{name}") as out:  # which compresses by the name
+            out.write(b"id\n" + b"".join(b"%d\n" % i for i in ids))
+    source = csv.source(prefix, {"id": pa.int64()}, store=seaweed.store())
+    assert source.partitions() == ["a.csv", "below/b.csv.gz"]
+    assert sorted(sl.read(source, name="rows").collect()["id"].to_pylist()) == list(range(9))
+    with pytest.raises(SourceError, match="no such bucket"):
+        csv.source(prefix, {"id": pa.int64()}, store=seaweed.store("not-there")).partitions()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from streamlib.connectors.places import COMPRESSED
 from streamlib.connectors.positions import row_number
 from streamlib.connectors.schemas import conform, plain, schema_line
 from streamlib.connectors.sifting import NOTHING, Sifted, broken_off, sift
+from streamlib.connectors.stores import S3
 from streamlib.connectors.text_blocks import BrokenOff, TooLong, head, read_blocks
 from streamlib.core.batch import schema_of
 from streamlib.core.contracts import Json, Replay
@@ -112,7 +113,8 @@ class CsvSource:
         return names
 
     def __repr__(self) -> str:
-        return as_call("csv.source", self.files.given, self.columns.names, **self.dialect.given())
+        options = {**self.dialect.given(), "store": self.files.store}
+        return as_call("csv.source", self.files.given, self.columns.names, **options)
 
 
 def source(
@@ -123,6 +125,7 @@ def source(
     quote: str = '"',
     header: bool = True,
     null_values: Sequence[str] = ("",),
+    store: S3 | None = None,
 ) -> CsvSource:
     """A replayable, bounded source over CSV files in UTF-8; a position is a row number.
 
@@ -133,6 +136,7 @@ def source(
     Args:
         path: a file, a folder (its `.csv` and `.tsv` files, also with `.gz`, `.bz2` or `.zst` behind, and
             in folders below), a glob, or a list of these. Files are looked up when the flow is bound.
+            `"s3://bucket/..."` is in a bucket.
         schema: names and types of the columns to read. A timestamp with a time zone takes values
             with an offset or `Z`, one without takes values without.
         delimiter: one character between values.
@@ -140,6 +144,7 @@ def source(
         header: whether the first record names the columns. If not, `schema` must have all columns
             of the file, in its order.
         null_values: texts that mean null, in columns of every type; in quotes they are just text.
+        store: where the path is, if not on the local disk: `stores.s3(...)`.
 
     Raises:
         DefinitionError: no `schema` (the remedy holds one to paste, inferred from the first file),
@@ -155,7 +160,7 @@ def source(
     >>> source("in/*.csv", {"id": pa.int64(), "name": pa.string()}).columns.names
     ['id', 'name']
     """
-    files = files_at(path, SUFFIXES)
+    files = files_at(path, SUFFIXES, store)
     dialect = Dialect(delimiter, quote, header, tuple(null_values))
     if schema is None:
         raise _no_schema(files, dialect)

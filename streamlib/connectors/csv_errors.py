@@ -16,6 +16,8 @@ _SHAPE = re.compile(r"CSV parse error: Row #\d+: Expected (\d+) columns, got (\d
 
 def explain(error: Exception, where: str, columns: Sequence[str]) -> SourceError:
     """The error for the user; `columns` are the names of all columns in the file, if known."""
+    if isinstance(error, SourceError):
+        return error  # of the storage, which says it better
     text = str(error)
     if isinstance(error, UnclosedQuote):
         return never_closed(where, error.data)

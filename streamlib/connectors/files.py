@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
-from streamlib.connectors.places import LOCAL, Place, Placed
+from streamlib.connectors.places import LOCAL, Place
+from streamlib.connectors.stores import S3, located
 from streamlib.core.errors import DefinitionError, SourceError, did_you_mean, shown
 
-Path: TypeAlias = str | os.PathLike[str] | Placed
+Path: TypeAlias = str | os.PathLike[str]
 Paths: TypeAlias = Path | Sequence[Path]
 """A file, a folder, a glob (`*`, `?`, `[...]`, `**`), or a list of these, all in one place."""
 
@@ -34,6 +36,8 @@ class Files:
     paths: tuple[str, ...]
     suffixes: tuple[str, ...]
     place: Place = LOCAL
+    store: S3 | None = None
+    """The store that is the place, for `repr`."""
 
     def find(self) -> dict[str, str]:
         """Partition names and absolute paths of all files, sorted by name; each file once.
@@ -47,7 +51,7 @@ class Files:
 
     def path_of(self, partition: str) -> str:
         """The absolute path of one partition. Raises `SourceError` if it is not there any more."""
-        path = os.path.normpath(os.path.join(self._base(), partition))
+        path = _whole(os.path.normpath(os.path.join(self._base(), partition)))
         if not self.place.is_file(path):
             raise SourceError(
                 f"the file of partition {partition!r} is gone",
@@ -65,7 +69,7 @@ class Files:
 
     def _base(self) -> str:
         """The folder that names are relative to."""
-        return os.path.commonpath([self._fixed(self.place.absolute(path)) for path in self.paths])
+        return _whole(os.path.commonpath([self._fixed(self.place.absolute(path)) for path in self.paths]))
 
     def _fixed(self, path: str) -> str:
         if self.place.is_folder(path):
@@ -94,6 +98,8 @@ class Files:
     def _in_folder(self, folder: str) -> list[str]:
         try:
             return [path for path in self.place.below(folder) if path.endswith(self.suffixes)]
+        except SourceError:
+            raise
         except OSError as error:
             raise SourceError(
                 f"the folder {error.filename or folder!r} can't be listed",
@@ -123,29 +129,41 @@ class Files:
             return None
 
 
-def files_at(path: Paths, suffixes: tuple[str, ...]) -> Files:
-    """The files that a path or several name, whether or not they are there.
+def _whole(path: str) -> str:
+    """`os.path` takes a URL for a path, and one of its slashes away."""
+    return re.sub(r"^s3:/(?=[^/])", "s3://", path)
+
+
+def files_at(path: Paths, suffixes: tuple[str, ...], store: S3 | None = None) -> Files:
+    """The files that a path or several name, on the local disk or in a store, whether or not they are there.
 
     >>> files_at("in/*.csv", (".csv",)).paths
     ('in/*.csv',)
     """
-    if isinstance(path, str | os.PathLike | Placed):
+    if isinstance(path, str | os.PathLike):
         path = (path,)
     paths = tuple(path) if isinstance(path, Sequence) else ()
-    if not paths or not all(isinstance(each, str | os.PathLike | Placed) for each in paths):
+    if not paths or not all(isinstance(each, str | os.PathLike) for each in paths):
         raise DefinitionError(
             "not a path",
             expected="a file, a folder, a glob, or a list with at least one of these",
             found=shown(path),
             remedy='give for example "history/" or "history/2024-*.parquet"',
         )
-    places = [each.place if isinstance(each, Placed) else LOCAL for each in paths]
-    if any(place != places[0] for place in places):
+    texts, stores = zip(*(located(each, store) for each in paths), strict=True)
+    if any(other != stores[0] for other in stores):
         raise DefinitionError(
             "the paths of one source are in several places",
             expected="paths of one storage",
             found=shown(path),
             remedy="read them as sources of their own, and `union` the streams",
         )
-    texts = tuple(each.path if isinstance(each, Placed) else os.fspath(each) for each in paths)
-    return Files(texts, suffixes, places[0])
+    return Files(texts, suffixes, _place(stores[0]), stores[0])
+
+
+def _place(store: S3 | None) -> Place:
+    if store is None:
+        return LOCAL
+    from streamlib.connectors.object_place import ObjectPlace  # noqa: PLC0415 - few need it
+
+    return ObjectPlace(store)

@@ -21,6 +21,7 @@ from streamlib.connectors.parquet_statistics import RowGroups, coded_columns
 from streamlib.connectors.places import Place
 from streamlib.connectors.positions import beyond_end, row_number
 from streamlib.connectors.schemas import conform, difference, plain
+from streamlib.connectors.stores import S3
 from streamlib.core.contracts import Json, LeftOut, Replay
 from streamlib.core.errors import SchemaChangedError, SourceError, UnknownColumnError
 from streamlib.core.expressions import Expr
@@ -118,10 +119,10 @@ class ParquetSource:
         )
 
     def __repr__(self) -> str:
-        return as_call("parquet.source", self.files.given)
+        return as_call("parquet.source", self.files.given, store=self.files.store)
 
 
-def source(path: Paths) -> ParquetSource:
+def source(path: Paths, *, store: S3 | None = None) -> ParquetSource:
     """A replayable, bounded source over Parquet files; a position is a row number.
 
     Files are read row group by row group, so memory is bounded by one (compressed) row group and
@@ -133,7 +134,8 @@ def source(path: Paths) -> ParquetSource:
 
     Args:
         path: a file, a folder (its `.parquet` and `.pq` files, also in folders below), a glob, or a
-            list of these. Files are looked up when the flow is bound.
+            list of these. Files are looked up when the flow is bound. `"s3://bucket/..."` is in a bucket.
+        store: where the path is, if not on the local disk: `stores.s3(...)`.
 
     When the flow is bound, raises `SourceError` for a path that names nothing, a file that is not
     Parquet, or files with different columns (their order does not matter). When it runs, for a file
@@ -142,7 +144,7 @@ def source(path: Paths) -> ParquetSource:
     >>> source("history/*.parquet")
     parquet.source('history/*.parquet')
     """
-    return ParquetSource(files_at(path, SUFFIXES))
+    return ParquetSource(files_at(path, SUFFIXES, store))
 
 
 class ParquetReader(FileReader):
@@ -246,6 +248,8 @@ def _row_count(place: Place, path: str) -> int:
 def _reading(path: str, read: Callable[[], _T]) -> _T:
     try:
         return read()
+    except SourceError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
 

@@ -1,7 +1,6 @@
 """Places: what sources need of a storage, which is to list files, tell whether one changed, and open it.
 
-Sources touch no storage but through a `Place`. Local disks are one; whoever reads from elsewhere gives
-`source` paths with a place of their own (`Placed`).
+Sources touch no storage but through a `Place`: the local disk, or an object store (`object_place.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import glob
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -56,16 +55,6 @@ class Place(Protocol):
     def stream(self, path: str) -> pa.NativeFile:
         """The file for reading from its beginning to its end."""
         ...
-
-
-@runtime_checkable
-class Placed(Protocol):
-    """A path that says where it is, as `source` takes it beside plain ones."""
-
-    @property
-    def place(self) -> Place: ...
-    @property
-    def path(self) -> str: ...
 
 
 @dataclass(frozen=True)
