@@ -294,15 +294,6 @@ def test_a_policy_that_is_none_is_refused_with_the_closest() -> None:
         sl.dead_letter("out/dead")  # type: ignore[arg-type]
 
 
-def test_an_operator_with_state_can_not_be_tried_again() -> None:
-    from streamlib.operators.running_aggregate import RunningAggregate
-
-    stream = readings(ROWS).key_by("text")
-    counts = stream.then(RunningAggregate((("n", sl.count()),)), on_error="skip")
-    with pytest.raises(DefinitionError, match="keeps state"):
-        sl.Flow("f", counts.write(memory.table_sink(), name="o")).bind()
-
-
 def test_changes_can_not_be_dead_letters() -> None:
     counts = readings(ROWS).key_by("text").aggregate(n=sl.count())
     mapped = counts.filter(col("n") > 1, on_error=sl.dead_letter(memory.sink()))

@@ -358,7 +358,10 @@ class OperatorSpec(Value, ABC):
     """Whether it calls Python for every row, expressions aside: several workers then are processes."""
 
     isolates: ClassVar[bool] = False
-    """Whether an operator with state `Isolates` the rows that fail, so that `on_error=` may be given."""
+    """Whether an operator with state leaves out rows that fail, so that `on_error=` may be given.
+
+    Either it `Isolates` them, or it has an `examiner`.
+    """
 
     takes_codes: ClassVar[bool] = False
     """Whether text columns may come with dictionaries where the schema says plain values.
@@ -374,6 +377,14 @@ class OperatorSpec(Value, ABC):
     @abstractmethod
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         """A fresh machine, without state. Called after `bind` succeeded with the same inputs."""
+
+    def examiner(self, inputs: Sequence[StreamType]) -> Callable[[Batch], None] | None:
+        """What raises for a batch with a row that fails, of an operator with state; None where none can.
+
+        Under a policy rows come to the operator when they have passed it. What the operator raises then
+        is no record's fault. It must not touch any state.
+        """
+        return None
 
     def serving(self, reader: OperatorSpec) -> OperatorSpec:
         """What to build in the place of this where `reader` alone reads the first output.

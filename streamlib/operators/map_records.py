@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from streamlib.operators.record_functions import (
     RecordFunction,
     ResultWriter,
     in_pieces,
+    readable,
     reader,
     record_type,
     result_columns,
@@ -93,9 +94,9 @@ class _Map(Operator):
         records: list[Any] = []
         mapped: list[Any] = []
         for first, rows in in_pieces(batch):
-            for number, record in self._readable(rows, first, rescue):
-                numbers.append(number)
-                records.append(record)
+            some, read = readable(self._read, rows, first, rescue)
+            numbers += some
+            records += read
             self._map_rest(numbers, records, mapped, rescue)
         parts = self._fitting(numbers, records, mapped, rescue)
         if not parts:
@@ -107,18 +108,6 @@ class _Map(Operator):
         found = rows.replaced(self._schema, columns)
         check_identity(rows, found, self._identity, None, function_id(self._function))
         return ((0, found),)
-
-    def _readable(self, rows: Batch, first: int, rescue: Rescue) -> Iterable[tuple[int, Any]]:
-        """The records of `rows` that Python can hold, with their numbers in the batch."""
-
-        def attempt(start: int, stop: int) -> list[tuple[int, Any]]:
-            return list(enumerate(self._read(rows.slice(start, stop)), first + start))
-
-        try:
-            return attempt(0, rows.num_rows)
-        except Exception as error:
-            lost = partial(_lost, rescue, range(first, first + rows.num_rows))
-            return chain.from_iterable(isolated(rows.num_rows, attempt, error, lost))
 
     def _map_rest(self, numbers: list[int], records: list[Any], mapped: list[Any], rescue: Rescue) -> None:
         """Map the records behind the last mapped one; those that fail leave both lists."""

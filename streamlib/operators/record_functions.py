@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from streamlib.core.batch import Batch
 from streamlib.core.canonical import function_id
-from streamlib.core.contracts import OperatorSpec, StreamType
+from streamlib.core.contracts import OperatorSpec, Rescue, StreamType
 from streamlib.core.errors import DefinitionError, UserFunctionError, did_you_mean, shown
 from streamlib.core.hints import MISSING, is_record_class, record_class, unresolved
+from streamlib.core.isolation import isolated
 from streamlib.core.python_values import UNFIT, first_unfit, from_python, python_values
 from streamlib.core.record_columns import RecordReader, RecordWriter, dict_maker
 from streamlib.operators.identity import after_function
@@ -139,6 +140,25 @@ def in_pieces(batch: Batch) -> Iterator[tuple[int, Batch]]:
     """The rows of a batch, as many as become records at a time, each with the number of its first."""
     for start in range(0, batch.num_rows, TOGETHER):
         yield start, batch.slice(start, min(start + TOGETHER, batch.num_rows))
+
+
+def readable(read: Read, rows: Batch, first: int, rescue: Rescue) -> tuple[list[int], list[Any]]:
+    """The records of rows that Python can hold, and their numbers, which begin with `first`."""
+
+    def attempt(start: int, stop: int) -> list[Any]:
+        return read(rows.slice(start, stop))
+
+    try:
+        return list(range(first, first + rows.num_rows)), read(rows)
+    except Exception as error:
+        lost: set[int] = set()
+
+        def lose(row: int, failure: Exception) -> None:
+            rescue.lost(first + row, failure)
+            lost.add(row)
+
+        records = [each for part in isolated(rows.num_rows, attempt, error, lose) for each in part]
+        return [first + row for row in range(rows.num_rows) if row not in lost], records
 
 
 class ResultWriter:

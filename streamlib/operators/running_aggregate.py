@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ from streamlib.core.changes import Changelog
 from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
 from streamlib.operators.bound_aggregate import Aggregate, keeps, order_sensitive
 from streamlib.operators.columns_read import all_of
+from streamlib.operators.examining import examiner
 from streamlib.operators.group_tables import GroupTables, key_fields, result_schema
 from streamlib.operators.grouping import take_rows
 from streamlib.operators.keyed_states import KeyedStates
@@ -31,8 +32,12 @@ class RunningAggregate(OperatorSpec):
     takes_codes: ClassVar[bool] = True
     stateful: ClassVar[bool] = True
     keyed: ClassVar[bool] = True
+    isolates: ClassVar[bool] = True
 
     aggregates: tuple[tuple[str, Aggregate], ...]
+
+    def examiner(self, inputs: Sequence[StreamType]) -> Callable[[Batch], None] | None:
+        return examiner(self.aggregates, inputs[0])
 
     def bind(self, inputs: Sequence[StreamType]) -> tuple[StreamType, ...]:
         (stream,) = inputs

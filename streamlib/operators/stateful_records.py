@@ -5,19 +5,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 
 from streamlib.core.batch import Batch, Column
 from streamlib.core.canonical import function_id
-from streamlib.core.contracts import Json, Operator, OperatorState, Output, StreamType
+from streamlib.core.contracts import Json, Operator, OperatorState, Output, Rescue, StreamType
 from streamlib.core.errors import StreamlibError, UserFunctionError, shown
 from streamlib.core.time import MAX_TIME, MIN_TIME, clamp, earlier, show_duration
 from streamlib.operators.group_tables import key_fields
 from streamlib.operators.grouping import key_column
-from streamlib.operators.record_functions import RecordFunction, ResultWriter, in_pieces, reader
-from streamlib.state.keyed_objects import ABSENT, KeyedObjects
+from streamlib.operators.record_functions import RecordFunction, ResultWriter, in_pieces, readable, reader
+from streamlib.state.keyed_objects import ABSENT, KeyedObjects, Saved
 from streamlib.state.object_codec import ObjectCodec, record_dict
 
 _PARTS = 8  # of a ttl: how exactly a row behind the watermark meets the end of a state, and how often cut
@@ -39,6 +41,7 @@ class StatefulMap(RecordFunction):
     kind: ClassVar[str] = "stateful_map"
     stateful: ClassVar[bool] = True
     keyed: ClassVar[bool] = True
+    isolates: ClassVar[bool] = True
 
     state: Any = None
     initial: bytes | None = None
@@ -180,7 +183,8 @@ class _StatefulMap(Operator):
         self._passed_on = spec.key_columns(stream)
         self._read = reader(spec.takes, stream.schema)
         self._step = spec.step(codec, stream)
-        self._results = spec.writer(stream)
+        self._writer = partial(spec.writer, stream)
+        self._results = self._writer()
         self._states = KeyedObjects([field.type for field in key_fields(stream)], codec)
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
@@ -200,6 +204,66 @@ class _StatefulMap(Operator):
             self._results.add(results, _places(records, first))
         columns: list[Column] = [batch.column(name) for name in self._passed_on]
         return ((0, batch.replaced(self._schema, [*columns, *self._results.take()])),)
+
+    def on_batch_isolating(self, batch: Batch, port: int, rescue: Rescue) -> Iterable[Output]:
+        """See `Isolates`. Some records together; where that fails, from the states before, one by one."""
+        kept: list[int] = []
+        parts: list[list[pa.Array]] = []
+        for first, found in in_pieces(batch):
+            numbers, records = readable(self._read, found, first, rescue)
+            if not records:
+                continue
+            rows = found if len(records) == found.num_rows else batch.take(np.array(numbers, np.intp))
+            keys = [key_column(rows.column(key)) for key in self._keys]
+            slots = self._states.slots_of(keys, rows.num_rows)
+            before = self._states.saved(slots)
+            try:
+                parts.append(self._taken(slots, records, rows))
+                good = list(range(len(slots)))
+            except Exception:
+                self._states.put_back(before)
+                good = self._one_by_one(slots, rows, numbers, rescue, parts)
+            self._states.changed(slots[i] for i in good)
+            kept += [numbers[i] for i in good]
+        if not kept:
+            return ()
+        rows = batch if len(kept) == batch.num_rows else batch.take(np.array(kept, np.intp))
+        results = [pa.concat_arrays(column) for column in zip(*parts, strict=True)]
+        columns: list[Column] = [rows.column(name) for name in self._passed_on]
+        return ((0, rows.replaced(self._schema, [*columns, *results])),)
+
+    def _taken(self, slots: list[int], records: list[Any], rows: Batch) -> list[pa.Array]:
+        """The results of some records as columns."""
+        results = self._writer()
+        found = list(self._stepped(slots, records, rows))
+        results.add(found, lambda row: f"the record {shown(records[row])}")
+        return results.take()
+
+    def _one_by_one(
+        self, slots: list[int], rows: Batch, numbers: list[int], rescue: Rescue, parts: list[list[pa.Array]]
+    ) -> list[int]:
+        """Which rows did not fail; what comes of them is added to `parts`."""
+        kept = []
+        for i, slot in enumerate(slots):
+            again = partial(self._alone, slot, rows.slice(i, i + 1), self._states.saved([slot]))
+            try:
+                try:
+                    parts.append(again())
+                except Exception as error:
+                    parts.append(rescue.retried(error, again))
+            except Exception as final:
+                rescue.lost(numbers[i], final)
+            else:
+                kept.append(i)
+        return kept
+
+    def _alone(self, slot: int, row: Batch, before: Saved) -> list[pa.Array]:
+        """The result of one record, made anew: the function may have changed it when it got it before."""
+        try:
+            return self._taken([slot], self._read(row), row)
+        except Exception:
+            self._states.put_back(before)
+            raise
 
     def _stepped(self, slots: list[int], records: list[Any], rows: Batch) -> Iterator[Any]:
         step, states = self._step, self._states.objects

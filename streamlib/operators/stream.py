@@ -65,9 +65,9 @@ class Stream(Handle):
         """See `operators.rename`."""
         return op.rename(names)(self)
 
-    def explode(self, *columns: str) -> Self:
+    def explode(self, *columns: str, on_error: ErrorPolicy = "fail") -> Self:
         """See `operators.explode`."""
-        return op.explode(*columns)(self)
+        return op.explode(*columns, on_error=on_error)(self)
 
     def decode(
         self, column: str, format: Format, *, into: str | None = None, on_error: ErrorPolicy = "fail"
@@ -143,10 +143,12 @@ class Stream(Handle):
         schema: SchemaSpec | None = None,
         ttl: Duration | None = None,
         name: str | None = None,
+        on_error: ErrorPolicy = "fail",
     ) -> Self:
         """See `operators.stateful_map`."""
-        transform = op.stateful_map(function, initial=initial, state=state, schema=schema, ttl=ttl, name=name)
-        return transform(self)
+        return op.stateful_map(
+            function, initial=initial, state=state, schema=schema, ttl=ttl, name=name, on_error=on_error
+        )(self)
 
     def fold(
         self,
@@ -158,16 +160,30 @@ class Stream(Handle):
         into: str = "value",
         ttl: Duration | None = None,
         name: str | None = None,
+        on_error: ErrorPolicy = "fail",
     ) -> Self:
         """See `operators.fold`."""
-        transform = op.fold(initial, function, state=state, schema=schema, into=into, ttl=ttl, name=name)
-        return transform(self)
+        return op.fold(
+            initial,
+            function,
+            state=state,
+            schema=schema,
+            into=into,
+            ttl=ttl,
+            name=name,
+            on_error=on_error,
+        )(self)
 
     def reduce(
-        self, function: Callable[[Any, Any], Any], *, ttl: Duration | None = None, name: str | None = None
+        self,
+        function: Callable[[Any, Any], Any],
+        *,
+        ttl: Duration | None = None,
+        name: str | None = None,
+        on_error: ErrorPolicy = "fail",
     ) -> Self:
         """See `operators.reduce`."""
-        return op.reduce(function, ttl=ttl, name=name)(self)
+        return op.reduce(function, ttl=ttl, name=name, on_error=on_error)(self)
 
     def sample(self, fraction: float, *, by: str | tuple[str, ...] = (), seed: int = 0) -> Self:
         """See `operators.sample`."""
@@ -207,9 +223,15 @@ class Stream(Handle):
         """See `operators.window`."""
         return op.window(assigner, name=name, allowed_lateness=allowed_lateness)(self)
 
-    def aggregate(self, *, name: str | Aggregate | None = None, **aggregates: Aggregate) -> Self:
+    def aggregate(
+        self,
+        *,
+        name: str | Aggregate | None = None,
+        on_error: ErrorPolicy | Aggregate = "fail",
+        **aggregates: Aggregate,
+    ) -> Self:
         """See `operators.aggregate`: over all rows so far. After `window`, over each window."""
-        return op.aggregate(name=name, **aggregates)(self)
+        return op.aggregate(name=name, on_error=on_error, **aggregates)(self)
 
     def top(self, n: int, *, by: str) -> Self:
         """See `operators.top`."""

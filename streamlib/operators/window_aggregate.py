@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -23,6 +23,7 @@ from streamlib.core.time import MIN_TIME, Micros, add_saturating, earlier, later
 from streamlib.operators.bound_aggregate import Aggregate, keeps, order_sensitive
 from streamlib.operators.cells import Cells
 from streamlib.operators.columns_read import all_of
+from streamlib.operators.examining import examiner
 from streamlib.operators.fired_windows import FiredWindows
 from streamlib.operators.firing import MakeBlock, first_from, runs
 from streamlib.operators.group_tables import INSTANT, WINDOW_BOUNDS, GroupTables, key_fields, result_schema
@@ -54,6 +55,7 @@ class WindowAggregate(OperatorSpec):
     outputs: ClassVar[tuple[str, ...]] = ("out", "late", "missed")
     stateful: ClassVar[bool] = True
     keyed: ClassVar[bool] = True
+    isolates: ClassVar[bool] = True
 
     window: WindowAssigner
     aggregates: tuple[tuple[str, Aggregate], ...]
@@ -78,6 +80,9 @@ class WindowAggregate(OperatorSpec):
             stream,
             replace(stream, schema=missed, changes=unnamed),
         )
+
+    def examiner(self, inputs: Sequence[StreamType]) -> Callable[[Batch], None] | None:
+        return examiner(self.aggregates, inputs[0])
 
     @property
     def updates(self) -> bool:

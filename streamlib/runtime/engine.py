@@ -477,8 +477,10 @@ def _stage(number: int, bound: BoundNode, patience: Patience) -> Stage:
     assert operator is not None or isinstance(spec, Read | Write)
     custom = operator is not None and is_custom(operator)
     guard = None
-    if operator is not None and bound.node.on_error != "fail":
-        guard = Guard(bound.id, bound.node.on_error, len(spec.outputs), patience)
+    if isinstance(spec, OperatorSpec) and bound.node.on_error != "fail":
+        examine = spec.examiner(bound.input_types) if spec.stateful else None
+        outputs, policy = len(spec.outputs), bound.node.on_error
+        guard = Guard(bound.id, policy, outputs, patience, spec.stateful, examine)
     passes_time = _passes_time(operator)
     return Stage(
         number, bound, operator, targets, inputs, custom=custom, guard=guard, passes_time=passes_time

@@ -130,8 +130,18 @@ class Guard:
         dead: rows that became dead letters.
     """
 
-    def __init__(self, operator_id: str, policy: ErrorPolicy, letters: int, patience: Patience) -> None:
+    def __init__(
+        self,
+        operator_id: str,
+        policy: ErrorPolicy,
+        letters: int,
+        patience: Patience,
+        stateful: bool = False,
+        examine: Callable[[Batch], None] | None = None,
+    ) -> None:
         self._id = operator_id
+        self._stateful = stateful
+        self._examine = examine
         self._policy: ErrorPolicy = policy
         self._letters = letters if isinstance(outcome(policy), DeadLetter) else None
         self._patience = patience
@@ -148,6 +158,9 @@ class Guard:
         rescue = BatchRescue(self._policy, self._patience)
         if isinstance(operator, Isolates):
             outputs = list(operator.on_batch_isolating(batch, port, rescue))
+        elif self._stateful:
+            batch, letters = self.examined(batch, port)
+            return [*letters, *call(batch, port)] if batch.num_rows else list(letters)
         else:
             outputs = self._outputs(batch, port, call, rescue)
         return [*outputs, *self._letters_of(batch, port, rescue)] if rescue.failed else outputs
@@ -158,6 +171,22 @@ class Guard:
         for row, error in enumerate(errors):
             rescue.lost(row, error)
         return list(self._letters_of(batch, 0, rescue))
+
+    def examined(self, batch: Batch, port: int) -> tuple[Batch, Iterable[Output]]:
+        """The rows that an operator with state can take, and the letters of the others."""
+        if self._examine is None:
+            return batch, ()
+        rescue = BatchRescue(self._policy, self._patience)
+        passed = self._outputs(batch, port, self._passing, rescue)
+        if not rescue.failed:
+            return batch, ()
+        letters = self._letters_of(batch, port, rescue)
+        return (passed[0][1] if passed else batch.slice(0, 0)), letters
+
+    def _passing(self, batch: Batch, port: int) -> Iterable[Output]:
+        assert self._examine is not None
+        self._examine(batch)
+        return ((0, batch),)
 
     def _outputs(self, batch: Batch, port: int, call: Call, rescue: BatchRescue) -> list[Output]:
         try:

@@ -116,6 +116,12 @@ class Worker(Engine):
     def _combine(self, stage: Stage, port: int, batch: Batch) -> None:
         operator = self._combining[stage.number]
         assert operator is not None
+        if stage.guard is not None:
+            with blaming(stage.bound):
+                batch, letters = stage.guard.examined(batch, port)
+            self._emit(stage, letters)
+            if not batch.num_rows:
+                return
         with blaming(stage.bound):
             partial, outputs = operator.combine(batch, port)
             outputs = stage.checked(outputs, "combine")

@@ -22,6 +22,11 @@ from streamlib.state.object_codec import ObjectCodec
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "ABSENT"})()
 """Stands in a slot whose key has no object."""
 
+UNCHANGING = frozenset((bool, int, float, str, bytes, type(None)))
+
+Saved = dict[int, tuple[bool, Any, int]]
+"""By slot: an object as it is, or encoded, and its time."""
+
 MANY_SEGMENTS = 64  # files that a restore has to read for one table
 MANY_DEAD = 4096  # slots: fewer keys without objects are not worth making the table anew
 
@@ -58,6 +63,22 @@ class KeyedObjects:
     def changed(self, slots: Iterable[int]) -> None:
         """The objects of these slots are others now, or were changed."""
         self._changed.update(slots)
+
+    def saved(self, slots: Iterable[int]) -> Saved:
+        """The objects and times of these slots; what changes them later leaves it alone."""
+        found: Saved = {}
+        for slot in slots:
+            if slot not in found:
+                value = self.objects[slot]
+                plain = value is ABSENT or type(value) in UNCHANGING
+                found[slot] = (plain, value if plain else self._codec.encode(value), self.times[slot])
+        return found
+
+    def put_back(self, saved: Saved) -> None:
+        """Become what these slots were."""
+        for slot, (plain, value, time) in saved.items():
+            self.objects[slot] = value if plain else self._codec.decode(value)
+            self.times[slot] = time
 
     def forget(self, before: int) -> None:
         """Drop the objects whose time is below `before`."""

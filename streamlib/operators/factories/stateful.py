@@ -7,6 +7,7 @@ from typing import Any
 
 from streamlib.core.batch import schema_of
 from streamlib.core.errors import DefinitionError, shown
+from streamlib.core.policies import ErrorPolicy
 from streamlib.core.time import Duration, duration
 from streamlib.core.where import caller
 from streamlib.operators.factories.common import SchemaSpec, Transform, checked_function, then
@@ -23,6 +24,7 @@ def stateful_map(
     schema: SchemaSpec | None = None,
     ttl: Duration | None = None,
     name: str | None = None,
+    on_error: ErrorPolicy = "fail",
 ) -> Transform:
     """One record in, one out, by a function that remembers: `(state, record)` to `(next state, result)`.
 
@@ -40,6 +42,9 @@ def stateful_map(
             next row begins anew. For rows behind the watermark the watermark decides, in steps of an
             eighth of `ttl`. None: states stay for ever, which `explain` shows.
         name: names the state in checkpoints.
+        on_error: what happens to a record at which the function fails, or whose result does not fit (see
+            `map`). It leaves no trace in the state, also where the function had changed it in place. To
+            that end the function may get the records around it again, from the state before them.
 
     Raises:
         DefinitionError: hints that don't say what is needed; a type that can't be stored.
@@ -61,7 +66,7 @@ def stateful_map(
     """
     columns = None if schema is None else schema_of(schema)
     spec = stateful_map_spec(checked_function(function), initial, state, columns, _ttl("stateful_map", ttl))
-    return _named(spec, name)
+    return _named(spec, name, on_error)
 
 
 def fold(
@@ -73,6 +78,7 @@ def fold(
     into: str = "value",
     ttl: Duration | None = None,
     name: str | None = None,
+    on_error: ErrorPolicy = "fail",
 ) -> Transform:
     """Fold the records of each key into a state, `(state, record)` to the next state, and emit every state.
 
@@ -88,6 +94,7 @@ def fold(
         into: name of the column of a state that is no record, such as an int.
         ttl: see `stateful_map`.
         name: names the state in checkpoints.
+        on_error: see `stateful_map`.
 
     >>> import streamlib as sl
     >>> from streamlib.connectors import memory
@@ -104,16 +111,20 @@ def fold(
         )
     columns = None if schema is None else schema_of(schema)
     spec = fold_spec(checked_function(function), initial, state, columns, into, _ttl("fold", ttl))
-    return _named(spec, name)
+    return _named(spec, name, on_error)
 
 
 def reduce(
-    function: Callable[[Any, Any], Any], *, ttl: Duration | None = None, name: str | None = None
+    function: Callable[[Any, Any], Any],
+    *,
+    ttl: Duration | None = None,
+    name: str | None = None,
+    on_error: ErrorPolicy = "fail",
 ) -> Transform:
     """Make one record of two, key by key: `(record so far, record)` to a record of the same class.
 
     A row per record, with its event time, as Flink's `reduce` has it: the first of a key as it is, then what
-    the function returns. `ttl` and `name`: see `stateful_map`.
+    the function returns. `ttl`, `name` and `on_error`: see `stateful_map`.
 
     >>> import streamlib as sl
     >>> from streamlib.connectors import memory
@@ -124,11 +135,11 @@ def reduce(
     >>> sales.reduce(dearest).collect()["price"].to_pylist()
     [3, 3, 5]
     """
-    return _named(reduce_spec(checked_function(function), _ttl("reduce", ttl)), name)
+    return _named(reduce_spec(checked_function(function), _ttl("reduce", ttl)), name, on_error)
 
 
-def _named(spec: StatefulMap, name: str | None) -> Transform:
-    return then(spec, name=None if name is None else checked_name(name, "operator"))
+def _named(spec: StatefulMap, name: str | None, on_error: ErrorPolicy) -> Transform:
+    return then(spec, name=None if name is None else checked_name(name, "operator"), on_error=on_error)
 
 
 def _ttl(operator: str, ttl: Duration | None) -> int | None:

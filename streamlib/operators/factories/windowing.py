@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Generic, Protocol
 
 from streamlib.core.errors import DefinitionError, TypeMismatchError, shown
+from streamlib.core.policies import ErrorPolicy
 from streamlib.core.time import Duration, duration
 from streamlib.core.where import caller
 from streamlib.operators.bound_aggregate import Aggregate
@@ -38,9 +39,15 @@ class WindowedStream(Generic[H]):
         """
         return WindowedStream(self.stream, self.window, self.name, self.lateness, final=True)
 
-    def aggregate(self, *, name: str | Aggregate | None = None, **aggregates: Aggregate) -> H:
+    def aggregate(
+        self,
+        *,
+        name: str | Aggregate | None = None,
+        on_error: ErrorPolicy | Aggregate = "fail",
+        **aggregates: Aggregate,
+    ) -> H:
         """See `operators.aggregate`."""
-        return aggregate(name=name, **aggregates)(self)
+        return aggregate(name=name, on_error=on_error, **aggregates)(self)
 
     def __repr__(self) -> str:
         return f"<{self.stream!r} in windows: {self.window.describe()}>"
@@ -97,12 +104,19 @@ def window(assigner: WindowAssigner, *, name: str | None = None, allowed_latenes
     return apply
 
 
-def aggregate(*, name: str | Aggregate | None = None, **aggregates: Aggregate) -> Aggregating:
+def aggregate(
+    *,
+    name: str | Aggregate | None = None,
+    on_error: ErrorPolicy | Aggregate = "fail",
+    **aggregates: Aggregate,
+) -> Aggregating:
     """One row per key and window: the keys, `window_start`, `window_end`, and these aggregates by name.
 
     Args:
         name: names the state in checkpoints, so that it is found again when the flow around it changes;
             with windows it is given to `window`. (An aggregate here is a result column called `name`.)
+        on_error: what happens to a row at which the argument or filter of an aggregate fails, before it can
+            touch a state: `"fail"`, `"skip"`, `sl.retry(...)` or `sl.dead_letter(sink)`.
         aggregates: the result columns.
 
     Of a stream without windows: one row per key (without `key_by`: one row) over all rows so far, as a
@@ -121,8 +135,11 @@ def aggregate(*, name: str | Aggregate | None = None, **aggregates: Aggregate) -
     >>> sales.key_by("item").aggregate(sold=sl.sum("n")).collect().to_pylist()
     [{'item': 'pen', 'sold': 5}]
     """
+    if isinstance(on_error, Aggregate):
+        aggregates, on_error = {"on_error": on_error, **aggregates}, "fail"
     if isinstance(name, Aggregate):
         aggregates, name = {"name": name, **aggregates}, None
+    policy = on_error
     checked = None if name is None else checked_name(name, "aggregate")
     if not aggregates or not all(isinstance(a, Aggregate) for a in aggregates.values()):
         raise DefinitionError(
@@ -143,9 +160,9 @@ def aggregate(*, name: str | Aggregate | None = None, **aggregates: Aggregate) -
                     found=f"`.aggregate(name={checked!r})` behind a window",
                 ).at("aggregate", caller())
             spec = WindowAggregate(stream.window, pairs, stream.lateness, stream.final)
-            return stream.stream.then(spec, name=stream.name)
+            return stream.stream.then(spec, name=stream.name, on_error=policy)
         if isinstance(stream, Handle):
-            return stream.then(RunningAggregate(pairs), name=checked)
+            return stream.then(RunningAggregate(pairs), name=checked, on_error=policy)
         raise TypeMismatchError(
             "only a stream can be aggregated",
             expected="a stream, with or without windows",
