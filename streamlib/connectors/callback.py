@@ -140,12 +140,12 @@ def sink(
                 expected="a callable with one argument",
                 found=shown(given),
                 remedy="give the function itself, without calling it",
-            ).at("callback.sink", caller())
+            ).at(None, caller())
     if per not in ("batch", "record"):
         raise DefinitionError(
             "the function is called for batches or for records",
             expected='"batch" or "record"',
             found=shown(per),
             remedy=did_you_mean(str(per), ("batch", "record")),
-        ).at("callback.sink", caller())
+        ).at(None, caller())
     return CallbackSink(function, per, committed)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from streamlib.connectors.positions import beyond_end
 from streamlib.core.contracts import Chunk, Clock, Json, Pause
 from streamlib.core.errors import DefinitionError, SourceError, did_you_mean, shown
+from streamlib.core.where import caller
 
 CHUNK_ROWS = 65_536  # as many as a stream admits at once
 
@@ -90,8 +91,8 @@ def checked_number(who: str, name: str, value: float, *, whole: bool = True) -> 
     if isinstance(value, kinds) and not isinstance(value, bool) and (value >= 1 if whole else value > 0):
         return
     raise DefinitionError(
-        f"{name} can't be that",
+        f"{name} of {who} can't be that",
         expected="a whole number from 1 on" if whole else "a number above 0",
         found=shown(value),
         remedy=f"leave {name}= out, or give another number",
-    ).at(who, None)
+    ).at(None, caller())

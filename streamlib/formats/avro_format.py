@@ -125,7 +125,7 @@ def _schema(schema: Any) -> Any:
             "formats.avro needs a schema",
             expected="an Avro schema as a dict, as JSON or as the path of a file; a class; or columns",
             found=f"{shown(schema)} ({error})",
-        ).at("formats.avro", caller()) from error
+        ).at(None, caller()) from error
 
 
 def _checked(form: AvroFormat) -> None:
@@ -136,7 +136,7 @@ def _checked(form: AvroFormat) -> None:
             "formats.avro needs a schema that Avro takes",
             expected="an Avro schema",
             found=str(error),
-        ).at("formats.avro", caller()) from error
+        ).at(None, caller()) from error
 
 
 def _fastavro() -> Any:

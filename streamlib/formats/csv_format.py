@@ -149,7 +149,7 @@ def csv(
                 expected="one ASCII character, not a line break",
                 found=repr(value),
                 remedy=f'leave {name}= out, or give for example delimiter=";"',
-            ).at("formats.csv", caller())
+            ).at(None, caller())
     for field in schema:
         _check_type(field)
     return CsvFormat(schema, delimiter, quote, tuple(null_values))
@@ -164,7 +164,7 @@ def _check_type(field: pa.Field) -> None:
             expected="numbers, booleans, text, binary, decimals, dates, times or timestamps",
             found=str(field.type),
             remedy="cast it to text, or take another format",
-        ).at("formats.csv", caller()) from error
+        ).at(None, caller()) from error
 
 
 def _is_text(dtype: pa.DataType) -> bool:

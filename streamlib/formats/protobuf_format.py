@@ -102,7 +102,7 @@ def protobuf(message: type) -> ProtobufFormat:
             expected="a class that protoc generated, for example bids_pb2.Bid",
             found=shown(message),
             remedy="generate it: protoc --python_out=. bids.proto, and import it",
-        ).at("formats.protobuf", caller())
+        ).at(None, caller())
     made = ProtobufFormat(message)
     made.schema  # noqa: B018 - raises for messages that can't become columns
     return made
