@@ -264,3 +264,56 @@ def test_two_sources_may_share_a_sink_of_dead_letters_without_sharing_time() -> 
         ("b", 2),
     ]
     assert np.all(np.array(letters["format"].to_pylist()) == "raw")
+
+
+# ------------------------------------------------------------------ where records of operators were read
+
+
+def far_below(source: Any, policy: Any) -> sl.Stream:
+    """Behind broken records, filters, functions and lists: rows are no longer where they were."""
+    read = sl.read(source, name="p", event_time="at", watermark=sl.monotone(), on_error=policy)
+    some = read.filter(col("n") % 3 != 0).with_columns(twice=col("n") * 2).map(same, schema=WIDER)
+    listed = some.with_columns(text=sl.format("{}", col("n"))).map_batches(backwards)
+    return listed.filter(col("n") % 4 != 0).map(strict, schema={"n": pa.int64()}, on_error=policy)
+
+
+WIDER = {"at": pa.int64(), "n": pa.int64(), "twice": pa.int64()}
+
+
+def same(row: dict[str, Any]) -> dict[str, Any]:
+    return row
+
+
+def backwards(rows: pa.RecordBatch) -> pa.RecordBatch:
+    return rows
+
+
+def strict(row: dict[str, Any]) -> dict[str, Any]:
+    if row["n"] % 5 == 1:
+        raise ValueError("no")
+    return {"n": row["n"]}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_letters_of_operators_tell_where_their_record_was_read(workers: int, tmp_path: Any) -> None:
+    dead = memory.sink()
+    flow = sl.Flow("f", far_below(source_of(PATTERN), sl.dead_letter(dead)).write(memory.sink(), name="o"))
+    flow.run(state=tmp_path / "s", progress="none", parallelism=workers)
+    letters = [x for x in sl.read_dead_letters(dead).to_pylist() if x["operator"] != "p"]
+    assert {(x["source"], x["partition"]) for x in letters} == {("p", "p")}
+    assert sorted(x["position"] for x in letters) == [n for n in GOOD if n % 3 and n % 4 and n % 5 == 1]
+    assert all(json.loads(x["record"])["n"] == x["position"] for x in letters)
+
+
+def test_where_letters_of_operators_were_read_survives_splits_and_crashes() -> None:
+    stream = far_below(source_of(PATTERN), sl.dead_letter(memory.sink()))
+    flow = sl.Flow("f", stream.write(memory.sink(), name="out"))
+    assert_parity(flow, seeds=range(3))
+    assert_survives(flow, seeds=range(4))
+
+
+def test_behind_a_state_a_letter_does_not_tell_where_it_was_read() -> None:
+    stream = stream_of(source_of("." * 20), "fail").window(windows.tumbling("5s")).aggregate(n=sl.sum("n"))
+    failing = stream.map(strict, schema={"n": pa.int64()}, on_error=sl.dead_letter(memory.sink()))
+    letters = sl.Flow("f", failing.write(memory.sink(), name="out")).collect()["dead_letters"]
+    assert letters["position"].to_pylist() == [None] * letters.num_rows

@@ -21,6 +21,8 @@ def users_traceback(error: BaseException) -> TracebackType | None:
 def users_line(error: BaseException) -> str:
     """`FILE:LINE: CODE` of the user's code that called into streamlib last."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not _inside(f.filename)]
+    # a dataclass's `__init__` is code without a file, called from a line that has one
+    frames = [f for f in frames if not f.filename.startswith("<")] or frames
     return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "streamlib itself"
 
 

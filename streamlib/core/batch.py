@@ -19,6 +19,7 @@ import pyarrow as pa
 from streamlib.core.changes import CHANGE_COLUMN, Changes, kept
 from streamlib.core.errors import TypeMismatchError, shown
 from streamlib.core.lazy_columns import LazyColumns
+from streamlib.core.origin import Origin, together
 from streamlib.core.time import Micros
 
 TIME_BLOCK = 128  # rows: numpy reduces so many in little more than a call's time; they span little time
@@ -106,7 +107,9 @@ class Batch:
     `event_time` holds microseconds, or is None; `changes` holds what happened to each row of a
     changelog, and is None where the stream is append-only. `judged_by` holds the watermark by which each
     row is judged, where that of the operator it comes to may be lower (`runtime/admission.py`); mostly
-    it is None. Batches are immutable by convention: every method returns a new one that shares buffers.
+    it is None. `origin` tells where rows were read, if some dead letter may have to tell it and they have
+    not passed through a state. Batches are immutable by convention: every method returns a new one that
+    shares buffers.
     """
 
     __slots__ = (
@@ -117,6 +120,7 @@ class Batch:
         "event_time",
         "judged_by",
         "num_rows",
+        "origin",
         "schema",
     )
 
@@ -135,6 +139,7 @@ class Batch:
         self.event_time = event_time
         self.changes = changes
         self.judged_by = judged_by
+        self.origin: Origin | None = None
         self._time_bounds: tuple[int, int] | None = None
         self._time_blocks: TimeBlocks | None = None
 
@@ -194,11 +199,15 @@ class Batch:
 
     def replaced(self, schema: pa.Schema, columns: Sequence[Column]) -> Batch:
         """The same rows with other columns; the hidden vectors stay."""
-        return Batch(schema, columns, self.num_rows, self.event_time, self.changes, self.judged_by)
+        found = Batch(schema, columns, self.num_rows, self.event_time, self.changes, self.judged_by)
+        found.origin = self.origin
+        return found
 
     def stamped(self, judged_by: Micros) -> Batch:
         """The same rows, each judged by a watermark of its own."""
-        return Batch(self.schema, self.columns, self.num_rows, self.event_time, self.changes, judged_by)
+        found = Batch(self.schema, self.columns, self.num_rows, self.event_time, self.changes, judged_by)
+        found.origin = self.origin
+        return found
 
     def slice(self, start: int, stop: int) -> Batch:
         """Rows `start:stop`, as views."""
@@ -208,7 +217,10 @@ class Batch:
         columns = [
             c[start:stop] if isinstance(c, np.ndarray) else c.slice(start, stop - start) for c in self.columns
         ]
-        return Batch(self.schema, columns, stop - start, times, changes, judged_by)
+        found = Batch(self.schema, columns, stop - start, times, changes, judged_by)
+        if self.origin is not None:
+            found.origin = self.origin[start:stop]
+        return found
 
     def take(self, indices: npt.NDArray[np.intp]) -> Batch:
         """The rows at `indices`, in that order. Columns are taken when they are looked at."""
@@ -216,7 +228,10 @@ class Batch:
         changes = None if self.changes is None else self.changes.take(indices)
         judged_by = None if self.judged_by is None else self.judged_by.take(indices)
         columns = LazyColumns(len(self.columns), _taking(self.columns, indices))
-        return Batch(self.schema, columns, len(indices), times, changes, judged_by)
+        found = Batch(self.schema, columns, len(indices), times, changes, judged_by)
+        if self.origin is not None:
+            found.origin = self.origin[indices]
+        return found
 
     def filter(self, mask: npt.NDArray[np.bool_]) -> Batch:
         """The rows where `mask` is true. Half an update that is left becomes a deletion or an insertion."""
@@ -271,7 +286,10 @@ def concat_batches(batches: Sequence[Batch]) -> Batch:
     changes = None
     if first.changes is not None:
         changes = np.concatenate([b.changes for b in batches if b.changes is not None])
-    return Batch(first.schema, columns, sum(b.num_rows for b in batches), times, changes)
+    found = Batch(first.schema, columns, sum(b.num_rows for b in batches), times, changes)
+    if first.origin is not None:
+        found.origin = together([b.origin for b in batches])
+    return found
 
 
 def schema_of(spec: pa.Schema | Mapping[str, pa.DataType]) -> pa.Schema:

@@ -28,7 +28,7 @@ class LaterBatch(Batch):
     def __init__(self, schema: pa.Schema, make: Callable[[], Batch]) -> None:
         # the slots of `_MADE` stay empty, so that `__getattr__` is asked for them
         self.schema = schema
-        self.changes = self.judged_by = None
+        self.changes = self.judged_by = self.origin = None
         self._time_bounds = self._time_blocks = None
         self._make: Callable[[], Batch] | None = make
         self._lock = threading.Lock()  # two sinks may look at once

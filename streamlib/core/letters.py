@@ -63,9 +63,12 @@ def letters_from(
 
 
 def _letter(operator: str, port: int, row: Batch, error: Exception) -> dict[str, Any]:
-    record = row.to_arrow()
+    record, origin = row.to_arrow(), row.origin
+    read = {} if origin is None else {"source": origin.source, "partition": origin.partition}
     return {
         **_failure(operator, port, error),
+        **read,
+        "position": None if origin is None else int(origin.rows[0]),
         "event_time": None if row.event_time is None else int(row.event_time[0]),
         "record": as_json(record),
         "data": as_data(record),

@@ -79,6 +79,8 @@ class _MapBatches(Operator):
             changes = None if changes is None else kept(changes, parents)
             stamps = None if stamps is None else stamps.take(parents)
         found = Batch(fitted.schema, fitted.columns, fitted.num_rows, times, changes, stamps)
+        if batch.origin is not None:
+            found.origin = batch.origin if parents is None else batch.origin[parents]
         check_identity(batch, found, self._identity, parents, function_id(self._function))
         return ((0, found),) if fitted.num_rows else ()
 

@@ -352,4 +352,6 @@ class _Union(Operator):
         if changes is None and self._out.changes is not None:
             changes = np.full(batch.num_rows, INSERT, np.int8)
         columns, stamps = batch.columns, batch.judged_by
-        return ((0, Batch(self._out.schema, columns, batch.num_rows, times, changes, stamps)),)
+        found = Batch(self._out.schema, columns, batch.num_rows, times, changes, stamps)
+        found.origin = batch.origin
+        return ((0, found),)

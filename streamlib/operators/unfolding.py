@@ -32,4 +32,7 @@ def unfolded(batch: Batch, schema: pa.Schema, columns: list[Column], parents: Pa
     changes = None
     if batch.changes is not None:
         changes = np.where(adds(batch.changes), INSERT, DELETE).astype(np.int8).take(parents)
-    return Batch(schema, columns, len(parents), times, changes)
+    found = Batch(schema, columns, len(parents), times, changes)
+    if batch.origin is not None:
+        found.origin = batch.origin[parents]
+    return found

@@ -249,13 +249,18 @@ class Intake:
 
     def number_of(self, row: int) -> int:
         """The number in the partition of a row of `front`."""
-        first = self.rows
+        return int(self.numbers_of(row + 1)[-1])
+
+    def numbers_of(self, count: int) -> npt.NDArray[np.int64]:
+        """The numbers in the partition of the first rows of `front`."""
+        first, parts = self.rows, []
         for piece in self._waiting:
-            if row < piece.batch.num_rows:
-                return int(numbers(first, piece.lost, np.array([row]))[0])
-            row -= piece.batch.num_rows
-            first += piece.records
-        raise IndexError(row)
+            rows = min(count, piece.batch.num_rows)
+            parts.append(numbers(first, piece.lost, np.arange(rows)))
+            first, count = first + piece.records, count - rows
+            if not count:
+                break
+        return np.concatenate(parts)
 
     def take_lost(self) -> Losses:
         """What was lost among the records that entered since the last call."""

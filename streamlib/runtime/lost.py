@@ -70,8 +70,10 @@ def shifted(lost: Losses, rows: int) -> Losses:
 
 def numbers(first: int, lost: Losses, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
     """The numbers in the partition of some rows of a batch whose first record has the number `first`."""
+    if not lost:
+        return (first + rows).astype(np.int64, copy=False)
     before = np.searchsorted([each.after for each in lost], rows, side="right")
-    return (first + rows + before).astype(np.int64)
+    return (first + rows + before).astype(np.int64, copy=False)
 
 
 def leaving_out(

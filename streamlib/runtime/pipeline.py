@@ -17,6 +17,7 @@ from streamlib.core.batch import Batch
 from streamlib.core.contracts import Chunk, Json, OperatorSpec, OperatorState
 from streamlib.core.errors import InvariantError, SourceError, StreamlibError
 from streamlib.core.letters import letters_from
+from streamlib.core.origin import Origin
 from streamlib.core.policies import dead_letter_of
 from streamlib.core.time import MAX_TIME, MIN_TIME
 from streamlib.core.watermarks import LAST_TIME, SourceWatermarks
@@ -77,6 +78,7 @@ class Pipeline:
                 self.sources[name].aligned = aligned
                 self.sources[name].stamps = self.engine.judges_stamped(name, aligned)
                 self.sources[name].codes = _takes_codes(flow, name)
+                self.sources[name].tells_origin = _has_letters(flow, name)
         self._domains = [[self.sources[name] for name in names] for names in domains]
         self._may_idle = [s for s in self.sources.values() if s.idle_after is not None]
 
@@ -246,6 +248,9 @@ class Pipeline:
             source.watermarks.read_to(partition, floor)
 
     def _enter(self, source: SourceInput, partition: str, batch: Batch, now: float) -> None:
+        if source.tells_origin:
+            numbers = source.intakes[partition].numbers_of(batch.num_rows)
+            batch.origin = Origin(source.name, partition, numbers)
         floor = source.intakes[partition].enter(batch.num_rows)
         if source.rescues:
             self._lose(source, partition)
@@ -356,6 +361,12 @@ class Pipeline:
                     found=f"partitions {', '.join(self.sources[name].intakes) or 'none'}",
                     remedy="put it back, or start anew with another state folder",
                 )
+
+
+def _has_letters(flow: BoundFlow, source: str) -> bool:
+    """Whether rows of a source may become dead letters below it."""
+    policies = (bound.node.on_error for bound in flow.nodes if source in bound.sources and bound.inputs)
+    return any(dead_letter_of(policy) is not None for policy in policies)
 
 
 def _takes_codes(flow: BoundFlow, source: str) -> bool:

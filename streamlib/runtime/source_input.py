@@ -32,6 +32,8 @@ class SourceInput:
     newest: int = MIN_TIME
     by_time: bool = False
     """Whether partitions are opened when their time has come, as in batch runs, and not at once."""
+    tells_origin: bool = False
+    """Whether batches tell where their rows were read."""
     rescues: bool = False
     """Whether the job goes on where a record can't enter."""
     opened: dict[str, None] = field(default_factory=dict)
