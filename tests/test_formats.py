@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import streamlib as sl
 from streamlib import formats
+from streamlib.connectors.json_text import json_lines
 from streamlib.core.errors import DefinitionError, FormatError, TypeMismatchError
 from tests.protos import message_classes
 
@@ -101,6 +102,17 @@ def check_round_trip(form: formats.Format, rows: pa.RecordBatch) -> None:
 @given(batches(nested(FLAT | BYTES | DURATIONS)))
 def test_json_reads_what_it_wrote(rows: pa.RecordBatch) -> None:
     check_round_trip(formats.json(rows.schema), rows)
+
+
+PRINTED = {**FLAT, **DURATIONS, pa.time64("us"): BYTES[pa.time64("us")]}
+
+
+@given(batches(nested(PRINTED)))
+def test_json_reads_what_the_sink_of_json_lines_wrote(rows: pa.RecordBatch) -> None:
+    lines = json_lines(rows).to_pybytes().split(b"\n")[:-1]
+    found = formats.json(rows.schema).decoder()(pa.array(lines, pa.binary()))
+    assert found.failures == []
+    assert found.rows.equals(rows)
 
 
 @given(batches(nested(FLAT | BYTES | DURATIONS)))

@@ -1,7 +1,7 @@
 """Columns as JSON text, whole columns at a time.
 
-Texts are escaped, instants are ISO 8601 (UTC where they have a zone), durations are numbers in their
-unit, floats that are no numbers are null: JSON has none of them.
+Texts are escaped, instants and durations are ISO 8601 (UTC where they have a zone), floats that are no
+numbers are null: JSON has none of them. `formats.json` reads all of it.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _known(column: pa.Array) -> pa.Array:
     if pa.types.is_floating(dtype):
         return _float(column)
     if pa.types.is_duration(dtype):
-        return column.cast(pa.int64()).cast(_TEXT)
+        return _duration(column)
     if pa.types.is_timestamp(dtype):
         check_years(column)
         column = column.cast(pa.timestamp(dtype.unit, "UTC")) if dtype.tz else column
@@ -109,6 +109,19 @@ def _float(column: pa.Array) -> pa.Array:
     texts = pc.if_else(pc.is_finite(column), column.cast(_TEXT), None)
     whole = pc.match_substring_regex(texts, r"^-?\d+$")  # 1.0 stays a float for whoever guesses types
     return pc.if_else(whole, _joined("", texts, ".0"), texts)
+
+
+def _duration(column: pa.Array) -> pa.Array:
+    """Seconds with the digits of the unit, such as `-PT1.500000S`."""
+    digits = {"s": 0, "ms": 3, "us": 6, "ns": 9}[column.type.unit]
+    values = column.cast(pa.int64())
+    size = pc.abs_checked(values)
+    seconds = pc.divide(size, 10**digits)
+    rest = pc.utf8_lpad(pc.subtract(size, pc.multiply(seconds, 10**digits)).cast(_TEXT), digits, "0")
+    sign = pc.if_else(pc.less(values, 0), _text('"-PT'), _text('"PT'))
+    point = _text("." if digits else "")
+    parts = [sign, seconds.cast(_TEXT), point, rest] if digits else [sign, seconds.cast(_TEXT)]
+    return pc.binary_join_element_wise(*parts, _text('S"'), _text(""))
 
 
 def _escaped(texts: pa.Array) -> pa.Array:

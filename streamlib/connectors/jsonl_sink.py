@@ -65,10 +65,10 @@ def sink(
 ) -> FileSink:
     """An exactly-once sink: a folder of JSON lines, whose readers see only whole checkpoints.
 
-    Each row is an object on a line of its own, with every column; nulls are `null`. Instants are
-    ISO 8601 (in UTC, where they have a zone), decimals are numbers with all their digits, durations are
-    numbers in their unit, floats that are no numbers are `null`. When files end, how they are called
-    and what is checked at the start is the same as for `parquet.sink`.
+    Each row is an object on a line of its own, with every column; nulls are `null`. Instants and
+    durations are ISO 8601 (in UTC, where they have a zone; `PT1.5S`), decimals are numbers with all their
+    digits, floats that are no numbers are `null`. `jsonl.source` reads what it writes. When files end, how
+    they are called and what is checked at the start is the same as for `parquet.sink`.
 
     Args:
         path: the folder; created, with its parents, when the job starts. `~` is the home folder. Or

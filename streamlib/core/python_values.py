@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from streamlib.core.batch import Column, as_arrow
+from streamlib.core.batch import Column, as_arrow, as_numpy
 from streamlib.core.errors import TypeMismatchError
 
 UNFIT = (pa.ArrowException, OverflowError, TypeError, ValueError)
@@ -32,8 +32,9 @@ def python_values(column: Column, dtype: pa.DataType) -> list[Any]:
     >>> python_values(pa.array([1, None]), pa.int64())
     [1, None]
     """
-    if isinstance(column, np.ndarray) and not pa.types.is_temporal(dtype):
-        return column.tolist()
+    numbers = None if pa.types.is_temporal(dtype) else as_numpy(column)
+    if numbers is not None:
+        return numbers.tolist()
     array = as_arrow(column, dtype)
     if pa.types.is_dictionary(dtype):
         words = np.fromiter([*python_values(array.dictionary, dtype.value_type), None], object)
