@@ -15,6 +15,7 @@ from streamlib.core.errors import StreamlibError
 from streamlib.core.secrets import Secret
 from streamlib.core.settings import Settings
 from streamlib.plan.bind import BoundFlow
+from streamlib.plan.growth import check_growth, growing
 from streamlib.plan.guarantee import guarantee_of, require
 from streamlib.plan.render import PlanFormat
 from streamlib.runners.ends import secrets_of
@@ -57,12 +58,16 @@ def check(target: str, parameters: Sequence[str], asked: Settings) -> None:
         bound = flow.bind()
         if found["guarantee"] is not None:
             require(bound, found["guarantee"])
+        check_growth(bound)
     ends = f"{_count(len(bound.reads()), 'source')}, {_count(len(bound.writes()), 'sink')}"
     show(f"{click.style('OK', fg='green', bold=True)}  {flow.name}: {ends}, {guarantee_of(bound)}")
     show("\n".join(["settings", *_settings(found)]))
     secrets = list(_secrets(bound))
     if secrets:
         show("\n".join(["secrets", *secrets]))
+    for node, grows in growing(bound):
+        text = f"the state grows for ever, {grows}"
+        say(f"warning: in operator {node.node.title!r} ({node.node.where}): {text}", 0)
     for name in foreign_variables(around.environ):
         say(f"note: the environment variable {name} is no setting of streamlib", 0)
 

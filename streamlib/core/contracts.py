@@ -21,6 +21,7 @@ from streamlib.core.canonical import Value
 from streamlib.core.changes import Changelog
 from streamlib.core.errors import (
     ChangelogError,
+    DefinitionError,
     EventTimeError,
     StreamlibError,
     TypeMismatchError,
@@ -80,8 +81,15 @@ class StreamType:
             )
         return field
 
-    def need(self, *, event_time: bool = False, append_only: bool = False) -> None:
-        """Raise `EventTimeError` or `ChangelogError` for a stream that lacks what an operator needs."""
+    def need(self, *, event_time: bool = False, append_only: bool = False, keys: bool = False) -> None:
+        """Raise `EventTimeError`, `ChangelogError` or `DefinitionError` for a stream that lacks something."""
+        if keys and not self.keys:
+            raise DefinitionError(
+                "this operator keeps its state by key",
+                expected="a stream with keys",
+                found="a stream without keys",
+                remedy='name them before it: `.key_by("customer")`',
+            )
         if event_time and not self.event_time:
             raise EventTimeError(
                 "this operator needs event time",
@@ -418,11 +426,15 @@ class OperatorSpec(Value, ABC):
         return None
 
     def keeps(self, inputs: Sequence[StreamType]) -> str | None:
-        """What the state keeps of every row, and so grows with the rows; None where it does not."""
+        """What the state keeps of every row, maybe until a window ends; None where it keeps numbers."""
         return None
 
     def grows(self, inputs: Sequence[StreamType]) -> str | None:
-        """How the state grows for ever, and what would bound it; None where it does not."""
+        """How the state grows for ever over a source without an end, and what would bound it, behind "; ".
+
+        None where windows or a time to live end all of it. A job without keys that grows with every row,
+        of which it `keeps` something, is refused; of others `streamlib check` warns.
+        """
         return None
 
     def state_version(self) -> Json:

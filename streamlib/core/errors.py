@@ -157,7 +157,9 @@ class UnboundedError(DefinitionError):
     """Something that ends only with its input was asked of an input without an end.
 
     `collect()` over a source without an end would wait for ever and keep every row. Say when to stop:
-    `collect(n=100)`, `collect(until="10s")`; or run it as a job with a sink.
+    `collect(n=100)`, `collect(until="10s")`; or run it as a job with a sink. A job is refused where an
+    aggregate over all rows keeps each of them (`median`, `collect`, `count_distinct`): aggregate in windows,
+    or use one that keeps numbers (`mean`, `approx_count_distinct`, `collect(..., limit=)`).
     """
 
     code = "SL109"

@@ -66,7 +66,8 @@ class RunningAggregate(OperatorSpec):
         return keeps(self.aggregates, inputs[0])
 
     def grows(self, inputs: Sequence[StreamType]) -> str | None:
-        return "with every new key; aggregate in windows to bound it" if inputs[0].keys else None
+        what = "row" if self.keeps(inputs) else "new key" if inputs[0].keys else None
+        return None if what is None else f"with every {what}; aggregate in windows to bound it"
 
     def state_version(self) -> Json:
         return repr(canonical(self))

@@ -176,11 +176,17 @@ def _identity(
 
 def _output_types(node: Node, inputs: tuple[StreamType, ...]) -> tuple[StreamType, ...]:
     if isinstance(node.spec, OperatorSpec):
+        for stream in inputs:  # ours work over all rows where there are no keys
+            stream.need(keys=node.spec.keyed and not _is_ours(node.spec))
         return _checked_types(node.spec, node.spec.bind(inputs))
     if isinstance(node.spec, Read):
         return (node.spec.bind(),)
     check_changes(node.spec.sink, inputs[0])
     return ()
+
+
+def _is_ours(spec: OperatorSpec) -> bool:
+    return type(spec).__module__.startswith("streamlib.")
 
 
 def _checked_types(spec: OperatorSpec, types: object) -> tuple[StreamType, ...]:

@@ -21,6 +21,7 @@ from streamlib.core.time import duration, show_duration
 from streamlib.operators.within import within
 from streamlib.plan.bind import BoundFlow
 from streamlib.plan.flow import Flow
+from streamlib.plan.growth import check_growth
 from streamlib.plan.guarantee import require
 from streamlib.plan.launch import JobOptions, JobResult, Outcome, Stats
 from streamlib.plan.pushdown import pushed_down
@@ -90,6 +91,8 @@ class Job:
         bound = pushed_down((self.flow if span is None else within(self.flow, span)).bind())
         if self.options.guarantee is not None:
             require(bound, self.options.guarantee)
+        if self.mode == "streaming":
+            check_growth(bound)
         check_secrets(bound)
         crew = hired(bound, self.options, self._world.crew)
         self._driver = Driver(bound, self.mode, self._world, crew=crew)

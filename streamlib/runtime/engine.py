@@ -23,7 +23,7 @@ from streamlib.core.contracts import (
     OperatorState,
     Output,
 )
-from streamlib.core.errors import StateIncompatibleError, StreamlibError
+from streamlib.core.errors import StreamlibError
 from streamlib.core.later_batch import LaterBatch
 from streamlib.core.policies import Retry
 from streamlib.core.time import MAX_TIME, MIN_TIME, earlier, later, show_instant
@@ -33,6 +33,7 @@ from streamlib.plan.explain import show_type
 from streamlib.plan.node import Read, Write
 from streamlib.runtime.outputs import check_machine, check_state, checked_outputs, is_custom
 from streamlib.runtime.rescue import AtOnce, Failures, Guard, Patience
+from streamlib.runtime.versions import check_versions
 
 
 @dataclass
@@ -422,30 +423,7 @@ class Engine:
 
     def check_versions(self, found: Mapping[str, object]) -> None:
         """Refuse a checkpoint whose operators are not those of this flow, before anything is restored."""
-        expected = self.versions()
-        for operator, version in expected.items():
-            if operator not in found:
-                raise StateIncompatibleError(
-                    f"the checkpoint has no state for operator {operator!r}",
-                    expected=f"operators {', '.join(expected)}",
-                    found=f"operators {', '.join(found) or 'none'}",
-                    remedy="run the flow as it was, or start anew with another state folder",
-                )
-            if found[operator] != version:
-                raise StateIncompatibleError(
-                    f"the checkpoint's state of {operator!r} has another shape",
-                    expected=str(version),
-                    found=str(found[operator]),
-                    remedy="run the flow as it was, or start anew with another state folder",
-                )
-        unknown = [operator for operator in found if operator not in expected]
-        if unknown:
-            raise StateIncompatibleError(
-                f"the flow has no operator for the state of {', '.join(map(repr, unknown))}",
-                expected=f"operators {', '.join(found)}",
-                found=f"operators {', '.join(expected) or 'none'}",
-                remedy="run the flow as it was, or start anew with another state folder",
-            )
+        check_versions({stage.id: stage.bound for stage in self._stages}, self.versions(), found)
 
     def restore(self, states: Mapping[str, OperatorState], watermarks: Mapping[str, int]) -> None:
         """Become what was captured: operator states by id, source watermarks by source."""
