@@ -99,6 +99,18 @@ def test_what_a_sink_wrote_in_a_store_a_source_reads(bucket, tmp_path):
     assert read(parquet.source("s3://lake/out")) == list(range(30))
 
 
+def test_dead_letters_are_read_from_a_store(bucket, tmp_path):
+    dead = parquet.sink("dead", store=STORE)
+    texts = sl.read(memory.source([{"n": "1"}, {"n": "two"}]), name="texts")
+    numbers = texts.select(n=col("n").cast(pa.int64()), on_error=sl.dead_letter(dead))
+    flow = sl.Flow("numbers", numbers.write(memory.sink(), name="numbers"))
+    flow.run(state=str(tmp_path), progress="none")
+    for place in (dead, "s3://lake/dead"):
+        assert sl.read_dead_letters(place)["record"].to_pylist() == ['{"n": "two"}']
+    with pytest.raises(SourceError, match="no folder 's3://lake/deaf'"):
+        sl.read_dead_letters("s3://lake/deaf")
+
+
 def test_an_object_that_was_replaced_is_noticed(history):
     source = csv.source("history/a.csv", TYPES, store=STORE)
     reader = source.open("a.csv", None, None)

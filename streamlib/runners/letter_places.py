@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from streamlib.connectors import memory
 from streamlib.connectors.file_sink import FileSink
+from streamlib.connectors.files import files_at
+from streamlib.connectors.places import LOCAL, Place
 from streamlib.core.errors import SourceError, TypeMismatchError, shown
 from streamlib.core.letters import LETTERS
 from streamlib.plan.dead_letters import shares_columns
@@ -45,6 +47,7 @@ def place_of(letters: Letters) -> LetterPlace:
     """The place that a user named. Raises `SourceError` where no letters can be there."""
     if isinstance(letters, memory.MemorySink):
         return MemoryPlace(letters)
+    store = letters.store if isinstance(letters, FileSink) else None
     path = letters.path if isinstance(letters, FileSink) and letters.encoding.name == "parquet" else letters
     if not isinstance(path, str | PathLike):
         raise TypeMismatchError(
@@ -52,15 +55,16 @@ def place_of(letters: Letters) -> LetterPlace:
             expected="a path, a parquet.sink or a memory.sink",
             found=shown(letters),
         )
-    folder = Path(fspath(path)).expanduser()
-    if not folder.is_dir():
+    files = files_at(path, (".parquet",), store)
+    folder = files.place.absolute(files.paths[0])
+    if not files.place.is_folder(folder):
         raise SourceError(
-            f"no folder {str(folder)!r}",
+            f"no folder {os.fspath(path)!r}",
             expected="the folder of a sink of dead letters",
             found="nothing of that name",
             remedy="give the path that sl.dead_letter(parquet.sink(...)) was given, from this folder",
         )
-    return FolderPlace(str(folder.resolve()))
+    return FolderPlace(os.path.realpath(folder) if files.store is None else folder, files.place)
 
 
 @dataclass(frozen=True)
@@ -68,17 +72,18 @@ class FolderPlace:
     """The folder of a `parquet.sink`: a part is a file."""
 
     folder: str
+    place: Place = LOCAL
 
     def parts(self) -> Sequence[str]:
         """See `LetterPlace`."""
-        folder = Path(self.folder)
-        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
+        paths = [path for path in self.place.below(self.folder) if path.endswith(".parquet")]
+        return sorted(path.removeprefix(self.folder).lstrip("/") for path in paths)
 
     def read(self, part: str) -> Iterator[pa.RecordBatch]:
         """See `LetterPlace`. Raises `SourceError` for a file that holds no letters."""
         import pyarrow.parquet as pq  # noqa: PLC0415
 
-        with pq.ParquetFile(Path(self.folder, part)) as file:
+        with self.place.open(f"{self.folder}/{part}") as stream, pq.ParquetFile(stream) as file:
             if not shares_columns(file.schema_arrow):
                 raise SourceError(
                     f"{self.folder!r} does not hold dead letters",
