@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streamlib.connectors import csv, jsonl, memory, parquet, text_blocks
+from streamlib.connectors import csv, ipc, jsonl, memory, parquet, text_blocks
 from streamlib.core.contracts import Chunk, Counted, Json, Pause, Source, SourceReader
 from streamlib.core.errors import SourceError, UnknownColumnError
 from streamlib.core.time import MAX_TIME
@@ -135,6 +135,17 @@ def jsonl_case(folder: Path) -> Case:
     return Case(*made, jsonl.source(folder, {"id": pa.int64()}), found, floors=False)
 
 
+def ipc_case(folder: Path) -> Case:
+    for name in ROWS:
+        path = folder / f"{name}.arrow"
+        path.parent.mkdir(exist_ok=True)
+        with pa.ipc.new_file(str(path), SCHEMA) as writer:
+            writer.write_table(table(name), max_chunksize=24)
+    found = {f"{name}.arrow": expected for name, expected in ROWS.items()}
+    made = [ipc.source(path) for path in (folder, str(folder), folder / "a.arrow")]
+    return Case(*made, found, floors=False)
+
+
 def scripted_case(folder: Path) -> Case:
     def made(last: int) -> Source:
         script = {
@@ -152,7 +163,7 @@ def scripted_case(folder: Path) -> Case:
     return Case(made(150), made(150), made(149), ROWS, True, position)
 
 
-CASES = [memory_case, dealt_case, iterated_case, parquet_case, csv_case, jsonl_case, scripted_case]
+CASES = [memory_case, dealt_case, iterated_case, parquet_case, csv_case, jsonl_case, ipc_case, scripted_case]
 
 
 @pytest.fixture(params=CASES, ids=lambda make: make.__name__.removesuffix("_case"))

@@ -1,5 +1,147 @@
-"""Arrow IPC files: a staged sink."""
+"""Arrow IPC files and streams: a source over those that are there, and a staged sink."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from streamlib.connectors.calls import as_call
+from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
+from streamlib.connectors.file_schemas import check_same, columns_in
+from streamlib.connectors.files import Files, Paths, files_at
 from streamlib.connectors.ipc_sink import sink
+from streamlib.connectors.places import Place
+from streamlib.connectors.positions import row_number
+from streamlib.connectors.schemas import conform
+from streamlib.core.contracts import Json, Replay
+from streamlib.core.errors import SourceError, UnknownColumnError
 
-__all__ = ["sink"]
+__all__ = ["IpcSource", "sink", "source"]
+
+BATCH_ROWS = 131_072  # as for Parquet; a batch in a file may hold all of it, and is handed on in parts
+SUFFIXES = (".arrow", ".arrows", ".feather", ".ipc")
+_MAGIC = b"ARROW1"  # at the beginning of the file format; a stream begins with its schema
+
+
+@dataclass(frozen=True, repr=False)
+class IpcSource:
+    """Arrow IPC files, each a partition. Made by `source`; equal where the paths are."""
+
+    files: Files
+    columns: tuple[str, ...] | None = field(default=None, kw_only=True)
+    """The columns that are read; None: all."""
+    _bound: dict[str, pa.Schema] = field(default_factory=dict, init=False, compare=False)
+    """The schema that was last told, which every file that is opened must still have."""
+
+    @property
+    def bounded(self) -> bool:
+        return True
+
+    @property
+    def replay(self) -> Replay:
+        return "replayable"
+
+    def schema(self) -> pa.Schema:
+        """The columns of the first file; asks every file and raises `SourceError` where one differs."""
+        if self.columns is None or "schema" not in self._bound:
+            place = self.files.place
+            (first, expected), *others = ((p, _schema_of(place, p)) for p in self.files.find().values())
+            for path, found in others:
+                check_same(repr(first), expected, path, found)
+            self._bound["schema"] = expected
+        return self._chosen(self._bound["schema"])
+
+    def project(self, columns: Sequence[str]) -> IpcSource:
+        """See `Projects.project`."""
+        made = replace(self, columns=tuple(columns))
+        made._bound.update(self._bound)
+        return made
+
+    def _chosen(self, whole: pa.Schema) -> pa.Schema:
+        return whole if self.columns is None else pa.schema([whole.field(name) for name in self.columns])
+
+    def partitions(self) -> Sequence[str]:
+        return list(self.files.find())
+
+    def open(self, partition: str, position: Json | None, event_time: str | None) -> FileReader:
+        """See `Source.open`. Reads and discards the chosen columns of what precedes `position`."""
+        row = row_number(position, partition)
+        path = self.files.path_of(partition)
+        wanted = self.schema() if "schema" not in self._bound else self._chosen(self._bound["schema"])
+        if event_time is not None and event_time not in wanted.names:
+            raise UnknownColumnError.of(event_time, wanted.names)
+        unchanged = Unchanged(self.files.place, path)
+        check_same("the flow's schema", self._bound["schema"], path, _schema_of(self.files.place, path))
+        rows = drop_rows(_batches(self.files.place, path, wanted), row, partition)
+        return FileReader(rows, row, unchanged, lambda error: _damaged(path, error))
+
+    def __repr__(self) -> str:
+        return as_call("ipc.source", self.files.given)
+
+
+def source(path: Paths) -> IpcSource:
+    """A replayable, bounded source over Arrow IPC files and streams; a position is a row number.
+
+    Which of the two a file is shows in its first bytes. Columns that a flow does not need are not read.
+    Files are read batch by batch, so memory is bounded by one of them, as the writer made it.
+
+    Args:
+        path: a file, a folder (its `.arrow`, `.arrows`, `.feather` and `.ipc` files, also in folders below),
+            a glob, or a list of these. Files are looked up when the flow is bound.
+
+    When the flow is bound, raises `SourceError` for a path that names nothing, a file that is not Arrow
+    IPC, or files with different columns (their order does not matter). When it runs, for a file that
+    is damaged, changed or vanished.
+
+    >>> source("history/*.arrow")
+    ipc.source('history/*.arrow')
+    """
+    return IpcSource(files_at(path, SUFFIXES))
+
+
+@contextmanager
+def _opened(place: Place, path: str, columns: Sequence[str] | None = None) -> Iterator[tuple[Any, bool]]:
+    """A reader of the file, and whether it knows all batches; with `columns` it gives only these."""
+    with place.open(path) as file:
+        whole = file.read(len(_MAGIC)) == _MAGIC
+        file.seek(0)
+        opened = pa.ipc.open_file if whole else pa.ipc.open_stream
+        options = pa.ipc.IpcReadOptions(use_threads=False)
+        if columns is not None:
+            with _opened(place, path) as (all_of_them, _):
+                names = all_of_them.schema.names
+            options.included_fields = sorted(names.index(name) for name in columns)
+        with opened(file, options=options) as reader:
+            yield reader, whole
+
+
+def _schema_of(place: Place, path: str) -> pa.Schema:
+    try:
+        with _opened(place, path) as (reader, _):
+            return columns_in(path, reader.schema)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, SourceError):
+            raise
+        raise _damaged(path, error) from error
+
+
+def _batches(place: Place, path: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    with _opened(place, path, schema.names) as (reader, whole):
+        found = (reader.get_batch(i) for i in range(reader.num_record_batches)) if whole else iter(reader)
+        for batch in found:
+            batch.validate(full=True)  # kernels trust offsets, and these come from outside
+            for start in range(0, batch.num_rows, BATCH_ROWS):
+                yield conform(batch.slice(start, BATCH_ROWS), schema)
+
+
+def _damaged(path: str, error: Exception) -> SourceError:
+    return SourceError(
+        f"{path!r} can't be read",
+        expected="a complete Arrow IPC file or stream",
+        found=str(error).splitlines()[0] if str(error) else "no bytes",
+        remedy="check that it is Arrow IPC and was written to its end; remove it from the path if not",
+    )

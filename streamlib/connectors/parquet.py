@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from streamlib.connectors.calls import as_call
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
+from streamlib.connectors.file_schemas import check_same, columns_in
 from streamlib.connectors.files import Files, Paths, files_at
 from streamlib.connectors.parquet_pruning import prune
 from streamlib.connectors.parquet_sink import sink
@@ -20,10 +21,10 @@ from streamlib.connectors.parquet_snapshot import ParquetSnapshotSink, snapshot_
 from streamlib.connectors.parquet_statistics import RowGroups, coded_columns
 from streamlib.connectors.places import Place
 from streamlib.connectors.positions import beyond_end, row_number
-from streamlib.connectors.schemas import conform, difference, plain
+from streamlib.connectors.schemas import conform, plain
 from streamlib.connectors.stores import S3
 from streamlib.core.contracts import Json, LeftOut, Replay
-from streamlib.core.errors import SchemaChangedError, SourceError, UnknownColumnError
+from streamlib.core.errors import SourceError, UnknownColumnError
 from streamlib.core.expressions import Expr
 
 __all__ = ["ParquetSnapshotSink", "ParquetSource", "sink", "snapshot_sink", "source"]
@@ -80,7 +81,7 @@ class ParquetSource:
             (path, _footer_schema(place, path)) for path in self.files.find().values()
         )
         for path, found in others:
-            _same_columns(repr(first), expected, path, found)
+            check_same(repr(first), expected, path, found)
         self._bound["schema"] = expected
         return expected
 
@@ -101,7 +102,7 @@ class ParquetSource:
         schema = self._bound.get("schema") or self._whole()
         unchanged = Unchanged(self.files.place, path)
         file = _opened(self.files.place, path)
-        _same_columns("the flow's schema", schema, path, plain(file.schema_arrow))
+        check_same("the flow's schema", schema, path, plain(file.schema_arrow))
         if event_time is not None and event_time not in schema.names:
             raise UnknownColumnError.of(event_time, schema.names)
         groups = RowGroups(file.metadata, event_time)
@@ -228,16 +229,7 @@ def _closing(file: Any) -> Iterator[Any]:
 
 def _footer_schema(place: Place, path: str) -> pa.Schema:
     with _closing(_opened(place, path)) as file:
-        schema = plain(file.schema_arrow)
-    doubled = {name for name in schema.names if schema.names.count(name) > 1}
-    if doubled:
-        raise SourceError(
-            f"{path!r} has several columns called {min(doubled)!r}",
-            expected="a name of its own for every column",
-            found=", ".join(schema.names),
-            remedy="write the file again with distinct names",
-        )
-    return schema
+        return columns_in(path, file.schema_arrow)
 
 
 def _row_count(place: Place, path: str) -> int:
@@ -267,16 +259,4 @@ def _damaged(path: str, error: Exception) -> SourceError:
         expected="a complete Parquet file",
         found=str(error).splitlines()[0],
         remedy="check that it is Parquet and was written to its end; remove it from the path if not",
-    )
-
-
-def _same_columns(reference: str, expected: pa.Schema, path: str, found: pa.Schema) -> None:
-    differing = difference(expected, found)
-    if differing is None:
-        return
-    raise SchemaChangedError(
-        f"{path!r} does not have the columns of {reference}",
-        expected=f"{differing[0]}, as in {reference}",
-        found=f"{differing[1]} in {path!r}",
-        remedy="write one of them again with the columns of the other, or read them as two sources",
     )
