@@ -39,7 +39,8 @@ class Unchanged:
             f"{self._path!r} changed while the job was reading it",
             expected="a file that stays as it is while the job runs",
             found="no such file" if now is None else "another length, modification time or file",
-            remedy="write new files beside the old ones, and start the job again",
+            remedy='write files under names that begin with "." or "_", rename them when they are '
+            "complete, and start the job again",
         )
 
 

@@ -39,14 +39,15 @@ class Files:
     store: S3 | None = None
     """The store that is the place, for `repr`."""
 
-    def find(self) -> dict[str, str]:
+    def find(self, *, at_least_one: bool = True) -> dict[str, str]:
         """Partition names and absolute paths of all files, sorted by name; each file once.
 
         In folders (and theirs) files with one of `suffixes` count, unless a name starts with "." or "_".
-        Relative paths start at the working directory. Raises `SourceError` where a path names nothing.
+        Relative paths start at the working directory. Raises `SourceError` where a path names nothing;
+        without `at_least_one` only where there is not even a folder.
         """
         base = self._base()
-        found = {path for given in self.paths for path in self._matches(given)}
+        found = {path for given in self.paths for path in self._matches(given, at_least_one)}
         return dict(sorted((os.path.relpath(path, base), path) for path in found))
 
     def path_of(self, partition: str) -> str:
@@ -83,17 +84,21 @@ class Files:
     def _is_glob(self, path: str) -> bool:
         return glob.has_magic(path) and not self.place.is_file(path)  # one may really be called "a[1].csv"
 
-    def _matches(self, given: str) -> list[str]:
+    def _matches(self, given: str, at_least_one: bool) -> list[str]:
         path = self.place.absolute(given)
         if self.place.is_folder(path):
             files = self._in_folder(path)
-            return files or self._nothing(given, f"no {' or '.join(self.suffixes)} file in it")
+            if files or not at_least_one:
+                return files
+            return self._nothing(given, f"no {' or '.join(self.suffixes)} file in it")
         if self.place.is_file(path):
             return [path]
         if not self._is_glob(path):
             return self._nothing(given, "no such file or folder", self._closest(path))
         files = list(self.place.matching(path))
-        return files or self._nothing(given, "no file matches", self._closest(self._fixed(path)))
+        if files or (not at_least_one and self.place.is_folder(self._fixed(path))):
+            return files
+        return self._nothing(given, "no file matches", self._closest(self._fixed(path)))
 
     def _in_folder(self, folder: str) -> list[str]:
         try:

@@ -13,10 +13,12 @@ from streamlib.connectors.calls import as_call
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.file_schemas import check_same, columns_in
 from streamlib.connectors.files import Files, Paths, files_at
+from streamlib.connectors.followed import Followable
 from streamlib.connectors.ipc_sink import sink
 from streamlib.connectors.places import Place
 from streamlib.connectors.positions import row_number
 from streamlib.connectors.schemas import conform
+from streamlib.connectors.stores import S3
 from streamlib.core.contracts import Json, Replay
 from streamlib.core.errors import SourceError, UnknownColumnError
 
@@ -28,7 +30,7 @@ _MAGIC = b"ARROW1"  # at the beginning of the file format; a stream begins with 
 
 
 @dataclass(frozen=True, repr=False)
-class IpcSource:
+class IpcSource(Followable):
     """Arrow IPC files, each a partition. Made by `source`; equal where the paths are."""
 
     files: Files
@@ -36,6 +38,10 @@ class IpcSource:
     """The columns that are read; None: all."""
     _bound: dict[str, pa.Schema] = field(default_factory=dict, init=False, compare=False)
     """The schema that was last told, which every file that is opened must still have."""
+
+    @property
+    def declared(self) -> None:
+        """See `OfFiles.declared`."""
 
     @property
     def bounded(self) -> bool:
@@ -80,10 +86,10 @@ class IpcSource:
         return FileReader(rows, row, unchanged, lambda error: _damaged(path, error))
 
     def __repr__(self) -> str:
-        return as_call("ipc.source", self.files.given)
+        return as_call("ipc.source", self.files.given, store=self.files.store)
 
 
-def source(path: Paths) -> IpcSource:
+def source(path: Paths, *, store: S3 | None = None) -> IpcSource:
     """A replayable, bounded source over Arrow IPC files and streams; a position is a row number.
 
     Which of the two a file is shows in its first bytes. Columns that a flow does not need are not read.
@@ -92,6 +98,7 @@ def source(path: Paths) -> IpcSource:
     Args:
         path: a file, a folder (its `.arrow`, `.arrows`, `.feather` and `.ipc` files, also in folders below),
             a glob, or a list of these. Files are looked up when the flow is bound.
+        store: where the path is, if not on the local disk: `stores.s3(...)`.
 
     When the flow is bound, raises `SourceError` for a path that names nothing, a file that is not Arrow
     IPC, or files with different columns (their order does not matter). When it runs, for a file that
@@ -100,7 +107,7 @@ def source(path: Paths) -> IpcSource:
     >>> source("history/*.arrow")
     ipc.source('history/*.arrow')
     """
-    return IpcSource(files_at(path, SUFFIXES))
+    return IpcSource(files_at(path, SUFFIXES, store))
 
 
 @contextmanager

@@ -11,11 +11,13 @@ import pyarrow as pa
 from streamlib.connectors.calls import as_call
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.files import Files, Paths, files_at
+from streamlib.connectors.followed import Followable
 from streamlib.connectors.jsonl_sink import sink
 from streamlib.connectors.places import COMPRESSED
 from streamlib.connectors.positions import row_number
 from streamlib.connectors.schemas import conform, plain, schema_line
 from streamlib.connectors.sifting import NOTHING, Sifted, broken_off, too_long
+from streamlib.connectors.stores import S3
 from streamlib.connectors.text_blocks import BLOCK_BYTES, Block, BrokenOff, TooLong, head, read_blocks
 from streamlib.core.contracts import Broken, Json, Replay
 from streamlib.core.errors import DefinitionError, SourceError, StreamlibError, UnknownColumnError
@@ -29,11 +31,16 @@ SUFFIXES = tuple(f"{name}{how}" for name in (".jsonl", ".ndjson", ".json") for h
 
 
 @dataclass(frozen=True, repr=False)
-class JsonlSource:
+class JsonlSource(Followable):
     """Files of JSON lines, each a partition. Made by `source`; equal where paths and columns are."""
 
     files: Files
     format: Format
+
+    @property
+    def declared(self) -> pa.Schema:
+        """See `OfFiles.declared`."""
+        return plain(self.format.schema)
 
     @property
     def bounded(self) -> bool:
@@ -75,10 +82,11 @@ class JsonlSource:
             yield found
 
     def __repr__(self) -> str:
-        return as_call("jsonl.source", self.files.given, plain(self.format.schema).names)
+        names = plain(self.format.schema).names
+        return as_call("jsonl.source", self.files.given, names, store=self.files.store)
 
 
-def source(path: Paths, schema: Shape | None = None) -> JsonlSource:
+def source(path: Paths, schema: Shape | None = None, *, store: S3 | None = None) -> JsonlSource:
     """A replayable, bounded source over files with a JSON object on each line; a position is a row number.
 
     What a value has to be is said by `sl.formats.json`: nothing is converted, fields without a column
@@ -90,6 +98,7 @@ def source(path: Paths, schema: Shape | None = None) -> JsonlSource:
             is bound.
         schema: names and types of the columns to read, or a class of records: a dataclass, TypedDict or
             msgspec.Struct. They may be nested.
+        store: where the path is, if not on the local disk: `stores.s3(...)`.
 
     Raises:
         DefinitionError: no `schema` (the remedy holds one to paste, inferred from the first file).
@@ -102,7 +111,7 @@ def source(path: Paths, schema: Shape | None = None) -> JsonlSource:
     >>> source("in/*.jsonl", {"id": pa.int64(), "tags": pa.list_(pa.string())})
     jsonl.source('in/*.jsonl', ['id', 'tags'])
     """
-    files = files_at(path, SUFFIXES)
+    files = files_at(path, SUFFIXES, store)
     if schema is None:
         raise _no_schema(files)
     return JsonlSource(files, json(schema))

@@ -15,6 +15,7 @@ from streamlib.connectors.calls import as_call
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.file_schemas import check_same, columns_in
 from streamlib.connectors.files import Files, Paths, files_at
+from streamlib.connectors.followed import Followable
 from streamlib.connectors.parquet_pruning import prune
 from streamlib.connectors.parquet_sink import sink
 from streamlib.connectors.parquet_snapshot import ParquetSnapshotSink, snapshot_sink
@@ -35,7 +36,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, repr=False)
-class ParquetSource:
+class ParquetSource(Followable):
     """Parquet files, each a partition. Made by `source`; equal where the paths are."""
 
     files: Files
@@ -45,6 +46,10 @@ class ParquetSource:
     """A condition without which rows need not be read, and the column that is the event time."""
     _bound: dict[str, pa.Schema] = field(default_factory=dict, init=False, repr=False, compare=False)
     """The schema that was last told, which every file that is opened must still have."""
+
+    @property
+    def declared(self) -> None:
+        """See `OfFiles.declared`."""
 
     @property
     def bounded(self) -> bool:

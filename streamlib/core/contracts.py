@@ -512,6 +512,8 @@ class SourceReader(Protocol):
     def read(self) -> Chunk | Pause:
         """The next rows (at least one, or some left out or broken), or why there are none.
 
+        A chunk of nothing says where reading goes on: for a reader that has chosen what comes next.
+
         Must not wait for long. A record that can't be read is handed over as `Broken`, and reading goes
         on behind it; an error is raised where the source itself can't be read.
         """
@@ -578,6 +580,16 @@ class Source(Protocol):
         `event_time` names the column that is the event time, where it is a plain column in UTC:
         a reader that knows statistics of it fills `Chunk.floor`.
         """
+        ...
+
+
+@runtime_checkable
+class Polled(Protocol):
+    """Optional ability of a source without an end, whose readers look for more when they are asked."""
+
+    @property
+    def every(self) -> int:
+        """Microseconds, by the runner's clock, before a reader is asked again that said `NOT_YET`."""
         ...
 
 

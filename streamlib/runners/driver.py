@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
-from streamlib.core.contracts import Chunk, Counted, GivesCodes, KnowsTimes, Pause, TakesClock
+from streamlib.core.contracts import Chunk, Counted, GivesCodes, KnowsTimes, Pause, Polled, TakesClock
 from streamlib.core.errors import DefinitionError, SourceError
 from streamlib.plan.bind import BoundFlow, BoundNode
 from streamlib.plan.node import Read
 from streamlib.runners.blame import blame, blaming
-from streamlib.runners.feeds import Feed
+from streamlib.runners.feeds import Feed, Paced
 from streamlib.runners.patience import ClockPatience
 from streamlib.runners.reopening import Reopening
 from streamlib.runners.world import World
@@ -119,6 +119,8 @@ class Driver:
             raise
         if source.codes and isinstance(reader, GivesCodes):
             reader.give_codes()
+        if isinstance(source.read.source, Polled):
+            reader = Paced(reader, source.read.source.every, self._world.clock)
         if self._mode == "streaming" and isinstance(reader, TakesClock):
             reader.take_clock(self._world.clock)
         self._feeds.append((source, partition, self._world.feed(source.read.source, reader)))

@@ -9,7 +9,8 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from typing import Protocol
 
-from streamlib.core.contracts import Chunk, Pause, SourceReader
+from streamlib.core.contracts import Chunk, Clock, Pause, SourceReader
+from streamlib.core.time import SECOND
 from streamlib.runners.pool import DaemonPool
 
 READ_AHEAD_ROWS = 400_000  # a partition: three chunks of the file readers, so that decoding never pauses
@@ -27,6 +28,28 @@ class Feed(Protocol):
     def close(self) -> None:
         """Stop reading and release the reader."""
         ...
+
+
+class Paced:
+    """A reader that is left alone for a while when it had nothing: looking is what costs there."""
+
+    def __init__(self, reader: SourceReader, every: int, clock: Clock) -> None:
+        self._reader = reader
+        self._every = every / SECOND
+        self._clock = clock
+        self._due = 0.0
+
+    def read(self) -> Chunk | Pause:
+        """Read, unless it is too early to look again."""
+        if self._due and self._clock.monotonic() < self._due:
+            return Pause.NOT_YET
+        found = self._reader.read()
+        self._due = self._clock.monotonic() + self._every if found is Pause.NOT_YET else 0.0
+        return found
+
+    def close(self) -> None:
+        """Close the reader."""
+        self._reader.close()
 
 
 class InlineFeed:

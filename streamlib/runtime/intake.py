@@ -167,6 +167,9 @@ class Intake:
             nothing = Batch(self._times.schema, (), 0)
             self._waiting.append(Waiting(nothing, chunk.next_position, chunk.floor, left_out))
             return
+        if not (chunk.rows.num_rows or chunk.broken) and self._waiting:
+            self._waiting[-1] = replace(self._waiting[-1], next_position=chunk.next_position)
+            return
         # texts may come with dictionaries, where operators take them: plain values all the same
         columns = LazyColumns(chunk.rows.num_columns, chunk.rows.column)
         batch = Batch(self._times.schema, columns, chunk.rows.num_rows)
