@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pyarrow as pa
@@ -421,6 +422,16 @@ def test_windows_keep_their_side_of_an_hour_that_comes_twice() -> None:
     # a day in Chile that begins at one o'clock: midnight is skipped
     chile = pa.array([datetime(2024, 9, 8, 12, tzinfo=UTC)], pa.timestamp("us", "America/Santiago"))
     assert sl.evaluate(sl.col("t").dt.truncate("1d").dt.strftime("%d %H:%M"), t=chile) == ["08 01:00"]
+
+
+def test_moments_that_share_a_day_or_a_minute_are_written_as_each_alone() -> None:
+    zone = "Europe/Berlin"  # two hours of which, on 27 October, look alike but for their offset
+    moments = [datetime(2024, 10, 26 + i % 2, i % 5, i % 3, i * 7 % 60, tzinfo=UTC) for i in range(240)]
+    ticks = pa.array([*moments, None], pa.timestamp("us", zone))
+    format = "on %a %d, %H:%M:%S%z, 100 %% of %j %S"
+    written = sl.evaluate(sl.col("t").dt.strftime(format), t=ticks)
+    local = [m.astimezone(ZoneInfo(zone)).strftime(format) for m in moments]
+    assert written == [*local, None]
 
 
 def test_text_that_is_no_date_is_an_error_that_names_the_row_or_null() -> None:

@@ -16,7 +16,7 @@ from streamlib.core.expressions.rules.clocks import PER_SECOND, local_ticks, tic
 from streamlib.core.expressions.rules.compute import Failed, OnArrow, OnWords, is_null, null_where
 from streamlib.core.expressions.rules.rule import TEXT, Given, Rule, Takes
 from streamlib.core.expressions.rules.zones import replaced
-from streamlib.core.expressions.spaces.formats import MONTHS, Reading, reading, writing, written
+from streamlib.core.expressions.spaces.formats import MONTHS, Part, Reading, reading, writing, written
 from streamlib.core.expressions.types import Family, computing_type, family
 from streamlib.core.expressions.values import Node, Vector, raw_vector
 
@@ -31,6 +31,7 @@ _DEFAULTS = {
     ),
 }
 _INTEGER = pa.int64()
+_DAY_SECONDS = 86_400
 
 
 class Parts:
@@ -250,29 +251,43 @@ def _bind_strftime(given: Given) -> Node:
     )
 
 
-def _write(values: pa.Array, pieces: list[tuple[str, bool]], dtype: pa.DataType) -> pa.Array:
-    has_clock = family(dtype) is not Family.DATE
-    ticks = local_ticks(values, dtype) if has_clock else np.zeros(0, np.int64)
-    seconds = _whole_seconds(values, ticks, dtype) if has_clock else values
-    parts = [
-        _fraction(ticks % ticks_a_second(dtype), directive, ticks_a_second(dtype))
-        if is_fraction
-        else pc.strftime(seconds, format=directive, locale="C")
-        for directive, is_fraction in pieces
-    ]
+def _write(values: pa.Array, pieces: list[tuple[str, Part]], dtype: pa.DataType) -> pa.Array:
+    if family(dtype) is Family.DATE:
+        parts = [_each_once(values, format) for format, _ in pieces]
+    else:
+        ticks = local_ticks(values, dtype)
+        parts = [_shown(values, ticks, dtype, format, part) for format, part in pieces]
     if not parts:
         return pc.if_else(values.is_valid(), "", None)
-    if len(parts) == 1 and not pieces[0][1]:
+    if len(parts) == 1 and pieces[0][1] != "fraction":
         return parts[0]
     joined = pc.binary_join_element_wise(*parts, "")
     return pc.if_else(values.is_valid(), joined, pa.scalar(None, joined.type))
 
 
-def _whole_seconds(values: pa.Array, local: Vector, dtype: pa.DataType) -> pa.Array:
-    """Moments without their fraction, which Arrow would print with the second."""
-    zone = getattr(dtype, "tz", None)
-    ticks = raw_vector(values).astype(np.int64) if zone else local
-    return null_where(ticks // ticks_a_second(dtype), is_null(values), pa.timestamp("s", zone))
+def _shown(values: pa.Array, local: Vector, dtype: pa.DataType, format: str, part: Part) -> pa.Array:
+    """One part of moments: without their fraction, which Arrow would print with the second."""
+    per_second = ticks_a_second(dtype)
+    if part == "fraction":
+        return _fraction(local % per_second, format, per_second)
+    if part == "zone":
+        seconds, zone = raw_vector(values).astype(np.int64) // per_second, getattr(dtype, "tz", None)
+    else:
+        seconds, zone = _within(local // per_second, part), None
+    return _each_once(null_where(seconds, is_null(values), pa.timestamp("s", zone)), format)
+
+
+def _within(seconds: Vector, part: Part) -> Vector:
+    """What is the same for all moments that look alike in a part: few values, whatever the moments are."""
+    if part == "day":
+        return seconds - seconds % _DAY_SECONDS
+    return seconds % 60 if part == "second" else seconds % _DAY_SECONDS // 60 * 60
+
+
+def _each_once(moments: pa.Array, format: str) -> pa.Array:
+    """Arrow takes microseconds to write a moment, so that equal ones are written once."""
+    codes = moments.dictionary_encode()
+    return pc.strftime(codes.dictionary, format=format, locale="C").take(codes.indices)
 
 
 def _fraction(within: Vector, directive: str, per_second: int) -> pa.Array:

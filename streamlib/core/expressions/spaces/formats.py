@@ -13,6 +13,8 @@ from typing import Literal, TypeAlias
 from streamlib.core.errors import DefinitionError, shown
 
 Kind: TypeAlias = Literal["date", "datetime", "time"]
+Part: TypeAlias = Literal["day", "minute", "second", "fraction", "zone"]
+"""What a directive shows of a moment: its day, the minute of that, the second of that, the offset."""
 
 _DIRECTIVE = re.compile(r"%(\.?[369]?f|[-_0]?[A-Za-z%])", re.DOTALL)
 _SHORTHAND = {"F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M", "D": "%m/%d/%y", "h": "%b"}
@@ -144,22 +146,36 @@ def written(format: str, *, day: bool = True, clock: bool = True) -> str:
     return format
 
 
-def writing(format: str) -> list[tuple[str, bool]]:
-    """The pieces of a checked format for writing: formats for Arrow, and directives of fractions (True).
+def writing(format: str) -> list[tuple[str, Part]]:
+    """The pieces of a checked format for writing, each with what it shows: formats for Arrow, and fractions.
 
     >>> writing("%H:%M:%S%.3f Z")
-    [('%H:%M:%S', False), ('.3f', True), (' Z', False)]
+    [('%H:%M:', 'minute'), ('%S', 'second'), ('.3f', 'fraction'), (' Z', 'second')]
     """
     pieces = _pieces(format, "%Y-%m-%d")
-    found, plain = [], pieces[0].replace("%", "%%")
+    found: list[tuple[str, Part]] = []
+    plain = pieces[0].replace("%", "%%")
     for directive, text in zip(pieces[1::2], pieces[2::2], strict=True):
-        if directive in _FRACTIONS:
-            found += [(plain, False), (directive, True)]
-            plain = ""
-        else:
-            plain += f"%{directive}"
-        plain += text.replace("%", "%%")
-    return [piece for piece in [*found, (plain, False)] if piece[0]]
+        part = _part(directive)
+        behind = text.replace("%", "%%")
+        if part == "fraction":
+            found += [(plain, "second"), (directive, part)]
+            plain = behind
+            continue
+        before = found.pop()[0] if found and found[-1][1] == part else ""
+        found.append((f"{before}{plain}%{directive}{behind}", part))
+        plain = ""
+    return [piece for piece in [*found, (plain, "second")] if piece[0]]
+
+
+def _part(directive: str) -> Part:
+    if directive in _FRACTIONS:
+        return "fraction"
+    if directive in ("z", "Z"):
+        return "zone"
+    if directive in _CLOCK:
+        return "second" if directive == "S" else "minute"
+    return "day"
 
 
 def _remedy(directive: str) -> str:
