@@ -10,13 +10,13 @@ import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 from unittest.mock import patch
 
 import numpy as np
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import streamlib as sl
+import streamlib.operators as op
 from streamlib import windows
 from streamlib.connectors import memory, parquet
 from streamlib.core.batch import Batch
@@ -550,3 +551,102 @@ def test_the_page_bills_customers_of_a_service_that_fails_now_and_then() -> None
     assert tables["billed"].to_pylist() == [{"order": 0, "country": "NO"}, {"order": 1, "country": "NO"}]
     assert [json.loads(r)["customer"] for r in tables["dead_letters"]["record"].to_pylist()] == ["eve"]
     assert asked == {"/customers/ada": 2, "/customers/bob": 2, "/customers/eve": 4}
+
+
+# --------------------------------------------------------------------------- operators of one's own
+
+
+@dataclass(frozen=True, eq=False)
+class Prices(op.OperatorSpec):
+    """Asks for the prices of a whole batch at once."""
+
+    kind: ClassVar[str] = "prices"
+    stateful: ClassVar[bool] = True
+    isolates: ClassVar[bool] = True
+
+    def bind(self, inputs: Sequence[op.StreamType]) -> tuple[op.StreamType, ...]:
+        (stream,) = inputs
+        return (replace(stream, schema=stream.schema.append(pa.field("price", pa.int64()))),)
+
+    def build(self, inputs: Sequence[op.StreamType]) -> op.Operator:
+        return PricesOperator(inputs[0].schema, self.bind(inputs)[0].schema)
+
+
+async def prices_of(numbers: list[int]) -> list[int]:
+    return [n * 10 for n in numbers]
+
+
+class PricesOperator(op.Operator):
+    """One batch is asked about at a time; `queue` holds batches and the watermarks between them."""
+
+    def __init__(self, schema: pa.Schema, out: pa.Schema) -> None:
+        self.schema, self.out = schema, out
+        self.queue: list[Any] = []
+        self.asked = False
+        self.came = self.promised = op.MIN_TIME
+
+    def on_batch(self, batch: Batch, port: int) -> Any:
+        self.queue.append(batch)
+        return ()
+
+    def on_watermark(self, watermark: int) -> Any:
+        if watermark > self.came:
+            self.came = watermark
+            if self.queue:
+                self.queue.append(watermark)
+            else:
+                self.promised = watermark
+        return ()
+
+    def output_watermark(self, watermark: int) -> int:
+        return self.promised
+
+    @property
+    def pending(self) -> bool:
+        return bool(self.queue)
+
+    @property
+    def full(self) -> bool:
+        return len(self.queue) > 4
+
+    def effects(self) -> Any:
+        if self.asked or not self.queue:
+            return ()
+        self.asked = True
+        numbers = self.queue[0].to_arrow().column("n").to_pylist()
+        return [op.Effect(0, prices_of, numbers, timeout=1_000_000)]
+
+    def on_answers(self, answers: Any) -> Any:
+        (answer,) = answers
+        self.asked = False
+        batch = self.queue.pop(0)
+        while self.queue and isinstance(self.queue[0], int):
+            self.promised = self.queue.pop(0)
+        rows = batch.replaced(self.out, [*batch.columns, pa.array(answer.result, pa.int64())])
+        yield op.Answered([(0, rows)], self.promised)
+
+    def snapshot(self) -> op.OperatorState:
+        parts = [
+            item
+            if isinstance(item, int)
+            else [item.to_arrow().column("n").to_pylist(), item.event_time.tolist()]
+            for item in self.queue
+        ]
+        return op.OperatorState(values={"queue": parts, "came": self.came, "promised": self.promised})
+
+    def restore(self, state: op.OperatorState) -> None:
+        self.came, self.promised = state.values["came"], state.values["promised"]
+        for part in state.values["queue"]:
+            if isinstance(part, int):
+                self.queue.append(part)
+            else:
+                numbers, times = (np.array(values, np.int64) for values in part)
+                self.queue.append(Batch(self.schema, [numbers], len(numbers), times))
+
+
+def test_an_operator_of_ones_own_asks_for_whole_batches() -> None:
+    stream = sales(100).select("n").then(Prices())
+    assert stream.collect()["price"].to_pylist() == list(range(0, 1000, 10))
+    flow = totals(ten(stream))
+    assert_parity(flow, seeds=range(3))
+    assert_survives(flow, seeds=range(3))

@@ -3,7 +3,16 @@
 from typing import TYPE_CHECKING
 
 from streamlib.core.batch import Batch, concat_batches
-from streamlib.core.contracts import Operator, OperatorSpec, OperatorState, StreamType
+from streamlib.core.contracts import (
+    Answer,
+    Answered,
+    Asks,
+    Effect,
+    Operator,
+    OperatorSpec,
+    OperatorState,
+    StreamType,
+)
 from streamlib.core.on_demand import on_demand
 from streamlib.core.segment import Segment
 from streamlib.core.time import MAX_TIME, MIN_TIME
@@ -81,8 +90,12 @@ __all__ = [
     "MAX_TIME",
     "MIN_TIME",
     "AggregateFunction",
+    "Answer",
+    "Answered",
     "Argument",
+    "Asks",
     "Batch",
+    "Effect",
     "KeySlots",
     "Operator",
     "OperatorSpec",

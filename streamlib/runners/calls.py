@@ -117,7 +117,7 @@ def _cancelled(effect: Effect, error: BaseException) -> UserFunctionError:
 
 
 class LoopCaller:
-    """Makes calls in the event loop of the process; `wake` is called with every answer, from its thread."""
+    """Makes calls in the event loop of the process; `wake` is called behind answers, from its thread."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -125,6 +125,7 @@ class LoopCaller:
         self._attempts = Attempts(self._loop.loop.time, asyncio.sleep, random.Random())
         self._answers: deque[tuple[int, Answer]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waking = False
 
     def begin(self, calls: Sequence[Call]) -> None:
         """See `Caller`."""
@@ -139,6 +140,12 @@ class LoopCaller:
 
     async def _make(self, call: Call) -> None:
         self._answers.append((call.stage, await self._attempts.answer(call)))
+        if not self._waking:  # once for all that are answered together
+            self._waking = True
+            self._loop.loop.call_soon(self._wake_up)
+
+    def _wake_up(self) -> None:
+        self._waking = False
         self._wake()
 
     def answers(self) -> list[tuple[int, Answer]]:
