@@ -16,7 +16,7 @@ from obstore.store import MemoryStore
 
 import streamlib as sl
 from streamlib import col
-from streamlib.connectors import csv, memory, parquet, stores
+from streamlib.connectors import csv, jsonl, memory, parquet, stores
 from streamlib.connectors.object_place import ObjectReader, _pattern
 from streamlib.core.contracts import Pause
 from streamlib.core.errors import DefinitionError, SourceError
@@ -32,6 +32,8 @@ def put(bucket: MemoryStore, key: str, *ids: int) -> None:
     table = pa.table({"id": pa.array(ids, pa.int64()), "name": [f"n{i}" for i in ids]})
     if ".csv" in key:
         data = b"id,name\n" + b"".join(b"%d,n%d\n" % (i, i) for i in ids)
+    elif ".jsonl" in key:
+        data = b"".join(b'{"id":%d,"name":"n%d"}\n' % (i, i) for i in ids)
     else:
         sink = io.BytesIO()
         pq.write_table(table, sink, row_group_size=100)
@@ -143,10 +145,17 @@ def read_in_order(source) -> int:
     return rows
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "csv", "csv.gz"])
+def source_of(suffix: str, path: str):
+    """A source over the files of a bucket that end so."""
+    if suffix == "parquet":
+        return parquet.source(path)
+    return csv.source(path, TYPES) if suffix.startswith("csv") else jsonl.source(path, pa.schema(TYPES))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "csv.gz", "jsonl", "jsonl.gz"])
 def test_a_server_that_goes_away_is_no_damage_of_the_file(bucket, monkeypatch, suffix):
     put(bucket, f"in/a.{suffix}", *range(1000))
-    source = csv.source("in", TYPES, store=STORE) if "csv" in suffix else parquet.source("in", store=STORE)
+    source = source_of(suffix, "s3://lake/in")
     source.schema()
     monkeypatch.setattr("streamlib.connectors.object_place.AHEAD_ANYWHERE", 1000)
     whole = Failing(1000)

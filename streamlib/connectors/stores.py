@@ -22,9 +22,9 @@ from streamlib.core.secrets import Secret, reveal
 from streamlib.core.time import Duration, duration
 
 TIMEOUT = "30s"  # of a request: 8 MB at 300 kB/s
-RETRY_FOR = "2min"  # a store that restarts is back by then
+RETRY_FOR = "1min"  # a store that restarts is back by then; a wrong endpoint is told soon enough
 LONGEST_RETRY = "5min"
-_RETRIES = 60  # waits grow to 5 s each, so that the time is what ends them
+_RETRIES = 3_000  # of 5 minutes, with waits of at least 100 ms: the time is what ends them
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
