@@ -90,21 +90,20 @@ class _Map(Operator):
 
     def on_batch_isolating(self, batch: Batch, port: int, rescue: Rescue) -> Iterable[Output]:
         """See `Isolates`: no record is given to the function twice, unless the policy tries it again."""
-        numbers: list[int] = []
-        records: list[Any] = []
-        mapped: list[Any] = []
-        for first, rows in in_pieces(batch):
-            some, read = readable(self._read, rows, first, rescue)
-            numbers += some
-            records += read
+        parts: list[tuple[list[int], list[pa.Array]]] = []
+        for first, piece in in_pieces(batch):
+            numbers, records = readable(self._read, piece, first, rescue)
+            mapped: list[Any] = []
             self._map_rest(numbers, records, mapped, rescue)
-        parts = self._fitting(numbers, records, mapped, rescue)
+            parts += self._fitting(numbers, records, mapped, rescue)
         if not parts:
             return ()
-        kept = np.zeros(batch.num_rows, np.bool_)
-        kept[[number for found, _ in parts for number in found]] = True
+        rows = batch
+        if sum(len(numbers) for numbers, _ in parts) < batch.num_rows:
+            kept = np.zeros(batch.num_rows, np.bool_)
+            kept[[number for found, _ in parts for number in found]] = True
+            rows = batch.filter(kept)  # half an update that is left becomes a whole change
         columns = [pa.concat_arrays(found) for found in zip(*(part for _, part in parts), strict=True)]
-        rows = batch.filter(kept)
         found = rows.replaced(self._schema, columns)
         check_identity(rows, found, self._identity, None, function_id(self._function))
         return ((0, found),)
