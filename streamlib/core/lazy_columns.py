@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
 
 class LazyColumns(Sequence[Any]):
     """A sequence of columns, each made once, by its index, from values that nobody changes.
 
-    Those in `found` are there from the beginning.
-
-    >>> columns = LazyColumns(3, lambda i: [i, i], {2: "made"})
+    >>> columns = LazyColumns(3, lambda i: [i, i])
+    >>> columns.put(2, "made")
     >>> columns[1], columns[2], len(columns)
     ([1, 1], 'made', 3)
     """
 
     __slots__ = ("_found", "_make")
 
-    def __init__(
-        self, count: int, make: Callable[[int], Any], found: Mapping[int, Any] | None = None
-    ) -> None:
+    def __init__(self, count: int, make: Callable[[int], Any]) -> None:
         self._make = make
         self._found: list[Any] = [None] * count
-        if found:
-            for i, column in found.items():
-                self._found[i] = column
+
+    def put(self, index: int, column: Any) -> None:
+        """A column that is there already: for who makes the columns, before they are handed on."""
+        self._found[index] = column
 
     @overload
     def __getitem__(self, index: int) -> Any: ...

@@ -28,5 +28,7 @@ def bound_condition(condition: Expr, stream: StreamType) -> Bound:
 def true_rows(condition: Bound, batch: Batch) -> npt.NDArray[np.bool_]:
     """For which rows the condition is true."""
     found = condition.evaluate(batch)
+    if isinstance(found, np.ndarray):
+        return found
     mask = as_numpy(found)
     return mask if mask is not None else as_arrow(found).fill_null(False).to_numpy(zero_copy_only=False)

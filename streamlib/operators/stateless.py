@@ -127,13 +127,14 @@ class _Projection(Operator):
 
     def __init__(self, schema: pa.Schema, columns: Sequence[Bound | int]) -> None:
         self._schema = schema
-        self._computed = {i: c for i, c in enumerate(columns) if isinstance(c, Bound)}
+        self._computed = [(i, c.evaluate) for i, c in enumerate(columns) if isinstance(c, Bound)]
         self._passing = [c if isinstance(c, int) else 0 for c in columns]
 
     def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
         below, passing = batch.columns, self._passing
-        computed = {i: bound.evaluate(batch) for i, bound in self._computed.items()}
-        columns = LazyColumns(len(passing), lambda i: below[passing[i]], computed)
+        columns = LazyColumns(len(passing), lambda i: below[passing[i]])
+        for i, evaluate in self._computed:
+            columns.put(i, evaluate(batch))
         return ((0, batch.replaced(self._schema, columns)),)
 
 
@@ -217,7 +218,7 @@ class _Filter(Operator):
         outputs = [(0, batch.filter(mask))]
         if self._both:
             outputs.append((1, batch.filter(~mask)))
-        return [output for output in outputs if output[1].num_rows]
+        return outputs
 
 
 class _SplitBy(Operator):

@@ -45,12 +45,13 @@ class Bound:
         dtype: the type of every result.
     """
 
-    __slots__ = ("_node", "_temporal", "dtype", "expr")
+    __slots__ = ("_quiet", "_run", "_temporal", "dtype", "expr")
 
     def __init__(self, expr: ast.Expr, node: Node) -> None:
         self.expr = expr
         self.dtype = node.dtype
-        self._node = node
+        self._run = node.run
+        self._quiet = node.quiet
         self._temporal = family(node.dtype) in TEMPORAL
 
     def evaluate(self, batch: Batch) -> Column:
@@ -62,21 +63,21 @@ class Bound:
         Arrow refuses, `UserFunctionError` for a wrong result of a `udf`, and whatever a `udf` raises.
         """
         try:
-            # Division by zero and overflow of floats are inf and NaN here, not numpy's warnings.
-            with np.errstate(all="ignore"):
-                value = self._node.run(batch)
+            if self._quiet:
+                value = self._run(batch)
+            else:
+                # Division by zero and overflow of floats are inf and NaN here, not numpy's warnings.
+                with np.errstate(all="ignore"):
+                    value = self._run(batch)
         except UserRaisedError as carrier:
             failure = carrier.error
         except pa.ArrowException as error:
             raise kernel_failed(self.expr, error) from error
         else:
-            return self._typed(value)
+            if self._temporal and isinstance(value, np.ndarray):
+                return pa.array(value).view(self.dtype)
+            return value
         raise failure  # not while another error is handled: the user's traceback stays as it was
-
-    def _typed(self, value: Column) -> Column:
-        if self._temporal and isinstance(value, np.ndarray):
-            return pa.array(value).view(self.dtype)
-        return value
 
     def __repr__(self) -> str:
         return f"Bound({self.expr!r}: {type_text(self.dtype)})"

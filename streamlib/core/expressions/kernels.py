@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from streamlib.core.errors import ArithmeticOverflowError
 from streamlib.core.expressions.ast import Expr
 from streamlib.core.expressions.failures import first_failing_row, overflow, python_value
-from streamlib.core.expressions.types import integer_range
+from streamlib.core.expressions.types import Family, family, integer_range
 from streamlib.core.expressions.values import (
     Constant,
     Value,
@@ -51,7 +51,8 @@ class Elementwise:
     dtype: pa.DataType
 
     def __call__(self, left: Value, right: Value, out: Vector | None) -> Value:
-        a, b = vector(left), vector(right)
+        a = left if isinstance(left, np.ndarray) else vector(left)
+        b = right if isinstance(right, np.ndarray) else vector(right)
         if a is not None and b is not None:
             return self.numpy(a, b, out=out)
         return self.arrow(to_arrow(left, self.dtype), to_arrow(right, self.dtype))
@@ -182,6 +183,13 @@ class CompareWords:
         operands = (v.scalar if isinstance(v, Constant) else words for v in (left, right))
         matches = self.arrow(*operands)
         return matches if indices is None else matches.take(indices)
+
+
+def is_quiet(kernel: Kernel) -> bool:
+    """Whether a kernel can't make numpy warn, as floats and division by zero do."""
+    if isinstance(kernel, Elementwise):
+        return family(kernel.dtype) is not Family.FLOAT
+    return isinstance(kernel, Logic | ArrowOnly | CheckedInt | CompareWords)
 
 
 def divide_decimals(x: ArrowValue, y: ArrowValue) -> ArrowValue:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from streamlib.core.batch import Batch, as_arrow
 from streamlib.core.errors import InvariantError, StreamlibError
 from streamlib.core.expressions.failures import first_failing_row, python_value
-from streamlib.core.expressions.kernels import Kernel
+from streamlib.core.expressions.kernels import Kernel, is_quiet
 from streamlib.core.expressions.types import TEMPORAL, Family, common_type, computing_type, family, type_text
 from streamlib.core.expressions.values import Constant, Node, UserRaisedError, Value, Vector, to_arrow, vector
 
@@ -23,6 +23,8 @@ _NUMPY_FAMILIES = frozenset({Family.BOOL, Family.INT, Family.FLOAT}) | TEMPORAL
 class ReadColumn(Node):
     """A column of the batch, by position."""
 
+    quiet = True
+
     def __init__(self, index: int, dtype: pa.DataType) -> None:
         self.dtype = dtype
         self._index = index
@@ -31,8 +33,8 @@ class ReadColumn(Node):
 
     def run(self, batch: Batch) -> Value:
         column = batch.columns[self._index]
-        if isinstance(column, np.ndarray) and not (self._numpy and column.dtype.kind in "biuf"):
-            return as_arrow(column, self.dtype)
+        if isinstance(column, np.ndarray):
+            return column if self._numpy and column.dtype.kind in "biuf" else as_arrow(column, self.dtype)
         if self._plain and isinstance(column, pa.DictionaryArray):  # as a reader gave them
             return as_arrow(column, self.dtype)
         return column
@@ -46,6 +48,7 @@ class ReadEventTime(Node):
     """The hidden vector of event times."""
 
     dtype = EVENT_TIME_TYPE
+    quiet = True
 
     def run(self, batch: Batch) -> Value:
         if batch.event_time is None:
@@ -57,6 +60,7 @@ class Spread(Node):
     """A constant, once for every row."""
 
     fresh = True
+    quiet = True
 
     def __init__(self, constant: Constant) -> None:
         self.dtype = constant.dtype
@@ -75,23 +79,21 @@ class Apply(Node):
 
     def __init__(self, kernel: Kernel, left: Node, right: Node, dtype: pa.DataType) -> None:
         self.dtype = dtype
+        self.quiet = is_quiet(kernel) and left.quiet and right.quiet
         self._kernel = kernel
-        self._left = left
-        self._right = right
+        self._left = left.run
+        self._right = right.run
         self._left_reusable = left.fresh and left.dtype == dtype
         self._right_reusable = right.fresh and right.dtype == dtype
 
     def run(self, batch: Batch) -> Value:
-        left, right = self._left.run(batch), self._right.run(batch)
-        out = _writable(left) if self._left_reusable else None
-        if out is None and self._right_reusable:
-            out = _writable(right)
-        return self._kernel(left, right, out)
-
-
-def _writable(value: Value) -> Vector | None:
-    # A fresh node may still hand over a view of an Arrow array: those are read-only.
-    return value if isinstance(value, np.ndarray) and value.flags.writeable else None
+        left, right = self._left(batch), self._right(batch)
+        # A fresh node may still hand over a view of an Arrow array: those are read-only.
+        if self._left_reusable and isinstance(left, np.ndarray) and left.flags.writeable:
+            return self._kernel(left, right, left)
+        if self._right_reusable and isinstance(right, np.ndarray) and right.flags.writeable:
+            return self._kernel(left, right, right)
+        return self._kernel(left, right, None)
 
 
 class ApplyOne(Node):
@@ -120,7 +122,7 @@ class Ticks(Node):
 
     def __init__(self, operand: Node) -> None:
         self.dtype = ticks_type(operand.dtype)
-        self.fresh = operand.fresh
+        self.fresh, self.quiet = operand.fresh, operand.quiet
         self._operand = operand
 
     def run(self, batch: Batch) -> Value:
@@ -134,7 +136,7 @@ class FromTicks(Node):
 
     def __init__(self, operand: Node, dtype: pa.DataType) -> None:
         self.dtype = dtype
-        self.fresh = operand.fresh
+        self.fresh, self.quiet = operand.fresh, operand.quiet
         self._operand = operand
 
     def run(self, batch: Batch) -> Value:
@@ -195,14 +197,16 @@ class Convert(Node):
         self.dtype = dtype
         self._operand = operand
         self._failed = failed
+        self.quiet = operand.quiet and family(operand.dtype) is not Family.FLOAT
         self._numpy = _numpy_target(operand.dtype, dtype)
         self._safe = family(dtype) is not Family.FLOAT  # Arrow calls it unsafe to round 2^53 + 1
 
     def run(self, batch: Batch) -> Value:
         value = self._operand.run(batch)
-        plain = None if self._numpy is None else vector(value)
-        if plain is not None:
-            return plain.astype(self._numpy)
+        if self._numpy is not None:
+            plain = value if isinstance(value, np.ndarray) else vector(value)
+            if plain is not None:
+                return plain.astype(self._numpy)
         array = to_arrow(value, self._operand.dtype)
         try:
             return self._cast(array)

@@ -37,6 +37,8 @@ class Node:
     dtype: pa.DataType
     fresh: bool = False
     """Whether a numpy vector that `run` returns is held by nobody else, so that it may be overwritten."""
+    quiet: bool = False
+    """Whether no kernel in it can make numpy warn: silencing numpy costs more than a kernel over 100 rows."""
 
     def run(self, batch: Batch) -> Value:
         """One value per row, of `dtype`, or a constant. Raises a `StreamlibError`, or Arrow's own."""
@@ -56,6 +58,8 @@ class Constant(Node):
         vector: for numpy kernels, without dimensions; None for null and for types numpy lacks.
     """
 
+    quiet = True
+
     def __init__(self, value: LiteralValue, dtype: pa.DataType) -> None:
         self.value = value
         self.dtype = dtype
@@ -73,8 +77,6 @@ Value: TypeAlias = pa.Array | Vector | Constant
 
 def vector(value: Value) -> Vector | None:
     """The value for a numpy kernel; None where it has nulls or no plain numpy form."""
-    if isinstance(value, np.ndarray):
-        return value
     return value.vector if isinstance(value, Constant) else as_numpy(value)
 
 
