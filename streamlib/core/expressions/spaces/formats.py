@@ -165,7 +165,8 @@ def writing(format: str) -> list[tuple[str, Part]]:
         before = found.pop()[0] if found and found[-1][1] == part else ""
         found.append((f"{before}{plain}%{directive}{behind}", part))
         plain = ""
-    return [piece for piece in [*found, (plain, "second")] if piece[0]]
+    found.append((plain, "second"))
+    return [piece for piece in found if piece[0]]
 
 
 def _part(directive: str) -> Part:
