@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from streamlib.connectors.instants import check_years
 from streamlib.core.errors import SinkError
+from streamlib.formats.moments import iso_texts
 
 _TEXT = pa.large_string()
 _SPECIAL = r'["\\\x00-\x1f]'
@@ -88,8 +89,7 @@ def _known(column: pa.Array) -> pa.Array:
         return _duration(column)
     if pa.types.is_timestamp(dtype):
         check_years(column)
-        column = column.cast(pa.timestamp(dtype.unit, "UTC")) if dtype.tz else column
-        return _quoted(pc.replace_substring(column.cast(_TEXT), " ", "T", max_replacements=1))
+        return _quoted(iso_texts(column).cast(_TEXT))
     if pa.types.is_temporal(dtype):
         return _quoted(column.cast(_TEXT))
     return _escaped(column.cast(_TEXT)) if _is_text(dtype) else column.cast(_TEXT)

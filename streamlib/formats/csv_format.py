@@ -18,6 +18,7 @@ from streamlib.core.isolation import isolated
 from streamlib.core.where import caller
 from streamlib.formats.contract import Decode, Decoded, Encode, Failure, Format, no_message
 from streamlib.formats.messages import encoder, together
+from streamlib.formats.moments import iso_texts
 from streamlib.formats.shapes import Shape, schema_of_shape
 
 _VALUE = re.compile(r"In CSV column #(\d+):(?: Row #\d+:)? CSV conversion error to (.+?): (.*)", re.DOTALL)
@@ -80,6 +81,8 @@ class CsvFormat(Format):
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
         textual = _is_text(column.type)
+        if pa.types.is_timestamp(column.type):
+            return iso_texts(column).cast(pa.binary())
         values = column if textual else column.cast(pa.string())
         values = values.cast(pa.binary())
         if not textual:

@@ -19,6 +19,7 @@ from streamlib.core.python_values import from_python, python_values
 from streamlib.formats.arrays import Names, ToArrays, ToValues
 from streamlib.formats.contract import Decode, Encode, Format
 from streamlib.formats.messages import decoder, encoder
+from streamlib.formats.moments import iso_texts
 from streamlib.formats.shapes import (
     Plain,
     Shape,
@@ -247,8 +248,7 @@ def _to_text(array: pa.Array) -> list[Any]:
     if pa.types.is_date(dtype):
         return _years(array).cast(pa.date32()).cast(pa.string()).to_pylist()
     if pa.types.is_timestamp(dtype):
-        utc = _years(array).cast(pa.timestamp(dtype.unit, None if dtype.tz is None else "UTC"))
-        return pc.replace_substring(utc.cast(pa.string()), " ", "T").to_pylist()
+        return iso_texts(_years(array)).to_pylist()
     if pa.types.is_floating(dtype) and not pc.all(pc.is_finite(array)).as_py() and len(array.drop_null()):
         raise ValueError("JSON has neither NaN nor infinities: make them null before")
     return python_values(array, dtype)
