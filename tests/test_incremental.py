@@ -18,7 +18,7 @@ from streamlib.core.batch import Batch
 from streamlib.core.contracts import Operator, OperatorState, StreamType
 from streamlib.core.segment import Segment
 from streamlib.core.time import MAX_TIME
-from streamlib.operators import fired_windows, sealed, slices, window_aggregate
+from streamlib.operators import fired_windows, sealed, slices, window_operator
 from streamlib.operators.running_aggregate import RunningAggregate
 from streamlib.operators.window_aggregate import WindowAggregate
 from streamlib.runtime.rescale import merged_states, split_states
@@ -116,7 +116,7 @@ def crowding() -> Iterator[None]:
     """Three batches in one slice make it crowded."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slices, "MAX_PARTIALS", 2)
-        patch.setattr(window_aggregate, "SMALL_ROWS", 1)
+        patch.setattr(window_operator, "SMALL_ROWS", 1)
         yield
 
 

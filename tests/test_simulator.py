@@ -10,7 +10,7 @@ import pytest
 
 from streamlib.checkpoint import files, history, store
 from streamlib.checkpoint.manifest import Manifest
-from streamlib.operators import crowded_slices, fired_windows, sealed, slices, window_aggregate
+from streamlib.operators import crowded_slices, fired_windows, sealed, slices, window_operator
 from streamlib.state import deltas
 from streamlib.testing.simulator import Outcome, crash_table, live
 from tests.flows import Case, UpdatingCase, applied_rows, late_rows, missed_rows, pane_rows, table_rows
@@ -84,7 +84,7 @@ def eager_compaction() -> Iterator[Counter[str]]:
     """State is put together after few rows and snapshots. Whenever a job is taken, and old files are removed,
     all files that any manifest names have to be there. Counts what happened."""
     seen: Counter[str] = Counter()
-    few = [(slices, "MAX_PARTIALS", 2), (window_aggregate, "SMALL_ROWS", 1), (fired_windows, "MANY_TOLD", 3)]
+    few = [(slices, "MAX_PARTIALS", 2), (window_operator, "SMALL_ROWS", 1), (fired_windows, "MANY_TOLD", 3)]
     few += [(sealed, "MANY_RUNS", 3), (sealed, "FEW_GROUPS", 2)]
     few += [(deltas, "FEW_SLOTS", 1), (deltas, "ROUND", 2), (deltas, "MANY_SEGMENTS", 5)]
     with pytest.MonkeyPatch.context() as patch:

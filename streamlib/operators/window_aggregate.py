@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.core.batch import Batch, Column, as_numpy, concat_batches
+from streamlib.core.batch import Batch
 from streamlib.core.canonical import canonical
-from streamlib.core.changes import INSERT, Changelog, Changes
-from streamlib.core.contracts import Json, Operator, OperatorSpec, OperatorState, Output, StreamType
+from streamlib.core.changes import Changelog
+from streamlib.core.contracts import Json, Operator, OperatorSpec, StreamType
 from streamlib.core.errors import EventTimeError
-from streamlib.core.later_batch import LaterBatch
-from streamlib.core.segment import Segment
-from streamlib.core.time import MIN_TIME, Micros, add_saturating, earlier, later, show_duration
+from streamlib.core.time import show_duration
 from streamlib.operators.bound_aggregate import Aggregate, keeps, order_sensitive
-from streamlib.operators.cells import Cells
 from streamlib.operators.columns_read import all_of
 from streamlib.operators.examining import examiner
-from streamlib.operators.fired_windows import FiredWindows
-from streamlib.operators.firing import MakeBlock, first_from, runs
-from streamlib.operators.group_tables import INSTANT, WINDOW_BOUNDS, GroupTables, key_fields, result_schema
-from streamlib.operators.held_back import HeldBack, blocks_by_owner
-from streamlib.operators.partials import Block, Largest, Partial, PartialAggregator
-from streamlib.operators.slices import SliceStore
-from streamlib.operators.updates import Updates
+from streamlib.operators.group_tables import WINDOW_BOUNDS, key_fields, result_schema
+from streamlib.operators.partials import Largest
+from streamlib.operators.updating_windows import UpdatingWindowAggregate
+from streamlib.operators.window_operator import LATE, MISSED, WindowAggregateOperator, Windowing, is_bound
 from streamlib.operators.window_top import Top
-from streamlib.windows.assigned import check_windows, grid_of
-from streamlib.windows.contract import Placement, WindowAssigner
-
-RESULT, LATE, MISSED = range(3)
-SMALL_ROWS = 8_192  # rows of small batches that wait, to be taken in together: a kernel costs a few us a call
-MOST_SMALL = 512  # batches
-MANY_ROWS = 2  # rows a group from which on it pays to group a batch before it is sent to other workers
+from streamlib.windows.assigned import check_windows
+from streamlib.windows.contract import WindowAssigner
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +55,7 @@ class WindowAggregate(OperatorSpec):
         check_windows(self.window)
         results = [pa.field(name, aggregate.bind(name, stream).dtype) for name, aggregate in self.aggregates]
         out = result_schema([*key_fields(stream), *WINDOW_BOUNDS, *results])
-        missed = result_schema([*(f for f in stream.schema if not _is_bound(f)), *WINDOW_BOUNDS])
+        missed = result_schema([*(f for f in stream.schema if not is_bound(f)), *WINDOW_BOUNDS])
         changes, lateness = None, 0
         if self.updates:
             changes, lateness = Changelog((*stream.keys, *(f.name for f in WINDOW_BOUNDS))), self.lateness
@@ -92,7 +77,10 @@ class WindowAggregate(OperatorSpec):
     def build(self, inputs: Sequence[StreamType]) -> Operator:
         out, _, missed = self.bind(inputs)
         kind = UpdatingWindowAggregate if self.updates else WindowAggregateOperator
-        return kind(self, inputs[0], out.schema, missed.schema)
+        windowing = Windowing(
+            self.window, self.aggregates, self.lateness, self.largest, self.order_sensitive is not None
+        )
+        return kind(windowing, inputs[0], out.schema, missed.schema)
 
     def reads(
         self, wanted: Sequence[frozenset[str] | None], inputs: Sequence[StreamType]
@@ -122,377 +110,6 @@ class WindowAggregate(OperatorSpec):
         return replace(self, largest=Largest(reader.n, reader.by)) if isinstance(reader, Top) else self
 
 
-def _is_bound(field: pa.Field) -> bool:
-    """Whether this is a bound of the windows from which the rows came; sources lose that it is never null."""
-    return field.with_nullable(False) in WINDOW_BOUNDS
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What came of rows: partials by slice, those of rows that are held back, and updates by window."""
-
-    partials: Sequence[Partial] = ()
-    held: Sequence[Block] = ()
-    updates: Sequence[Block] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.partials or self.held or self.updates)
-
-    @classmethod
-    def of(cls, parts: Sequence[Taken]) -> Taken:
-        """All of some, in order."""
-        return cls(
-            [partial for part in parts for partial in part.partials],
-            [block for part in parts for block in part.held],
-            [block for part in parts for block in part.updates],
-        )
-
-
-class WindowAggregateOperator(Operator):
-    """Judges lateness, keeps aggregated slices, and fires the windows that the watermark closes.
-
-    Each window shows one result. With lateness it waits for that: everything happens as if the
-    watermark stayed that much behind.
-    """
-
-    def __init__(self, spec: WindowAggregate, stream: StreamType, out: pa.Schema, missed: pa.Schema) -> None:
-        self.delay = spec.lateness
-        self._grid = grid_of(spec.window)
-        self._by_arrival = spec.order_sensitive is not None
-        # rows that are held back come to a window after others that arrived later
-        self.judges_stamped = self._grid.windows_per_row() == 1 or not self._by_arrival
-        self._stream = stream
-        self._out = out
-        self._missed = missed
-        keys = [out.field(key).type for key in stream.keys]
-        self._key_types = keys if self._grid.numbers_tell_starts else [*keys, pa.int64()]
-        aggregates = [aggregate.bind(name, stream) for name, aggregate in spec.aggregates]
-        shared = self._grid.windows_per_row()
-        self._aggregator = PartialAggregator(self._key_types, aggregates, len(keys), shared)
-        self._slices = SliceStore(self._grid, self._aggregator)
-        self._held = HeldBack(self._grid, self._key_types, aggregates, len(keys))
-        self._largest = spec.largest
-        own_start = [] if self._grid.numbers_tell_starts else ["__window_start"]
-        self._key_names = [*(f"key.{key}" for key in stream.keys), *own_start]
-        self._tables = GroupTables(self._key_names, self._aggregator, "__slice")
-        self._held_tables = GroupTables([*self._key_names, "__missed"], self._held.aggregator, "__slice")
-        self._lateness = spec.lateness
-        self._watermark = MIN_TIME
-        self._decides_at = MIN_TIME  # the least watermark that does anything; small batches ask often
-        self._late_rows = 0
-        self._small: list[Batch] = []
-        self._small_rows = 0
-        # users' functions work in the thread of the rows, and updates change what others see
-        self._results_can_wait = self._aggregator.only_builtin and stream.changes is None
-        self._groups = True
-
-    # ------------------------------------------------------------------ rows
-
-    def on_batch(self, batch: Batch, port: int) -> Iterable[Output]:
-        if batch.num_rows < SMALL_ROWS and self._may_wait(batch):
-            self._small.append(batch)
-            self._small_rows += batch.num_rows
-            return () if self._small_rows < SMALL_ROWS and len(self._small) < MOST_SMALL else self._flush()
-        before = self._flush() if self._by_arrival else ()
-        return [*before, *self._take_in(batch)]
-
-    def _may_wait(self, batch: Batch) -> bool:
-        """Whether nothing is decided about the rows before a window fires: none is late for any."""
-        closed = earlier(self._watermark, self._lateness)
-        return batch.num_rows > 0 and batch.judged_by is None and batch.least_time >= closed
-
-    def _flush(self) -> Iterable[Output]:
-        """Take in the small batches that wait. No window has ended since they came."""
-        if not self._small:
-            return ()
-        small, self._small, self._small_rows = self._small, [], 0
-        return self._take_in(concat_batches(small))
-
-    def _take_in(self, batch: Batch) -> Iterable[Output]:
-        taken, outputs = self._taken(batch, grouped=False)
-        return [*outputs, *self._add(taken)] if taken else outputs
-
-    def combine(self, batch: Batch, port: int) -> tuple[Taken | None, list[Output]]:
-        """See `Combines`."""
-        taken, outputs = self._taken(batch, grouped=self._groups)
-        if self._groups and taken and any(isinstance(partial, Block) for partial in taken.partials):
-            # groups as many as rows are hashed where they fire
-            self._groups = sum(map(len, taken.partials)) * MANY_ROWS <= batch.num_rows
-        return taken or None, outputs
-
-    def _taken(self, batch: Batch, grouped: bool) -> tuple[Taken, list[Output]]:
-        assert batch.event_time is not None
-        if not batch.num_rows:
-            return Taken(), []
-        placed = self._place(batch, batch.event_time)
-        taken = Taken(
-            self._partials(batch, placed, grouped),
-            self._held_back(batch, placed),
-            self._updates(batch, placed),
-        )
-        return taken, self._late_outputs(batch, placed)
-
-    def _place(self, batch: Batch, times: Micros) -> Placement:
-        """Where the rows go: judged by the watermark, or by stamps that are later."""
-        if batch.judged_by is None:
-            closed = earlier(self._watermark, self._lateness)
-            return self._grid.place(times, MIN_TIME if batch.time_bounds[0] >= closed else closed)
-        return self._place_stamped(times, np.maximum(batch.judged_by, self._watermark))
-
-    def _place_stamped(self, times: Micros, marks: Micros) -> Placement:
-        return self._grid.place(times, self._closed(marks), fired=self._last_fired())
-
-    def _closed(self, marks: Micros) -> Micros:
-        """What closes windows at these watermarks: they are over if they end there or before."""
-        return add_saturating(marks, -self._lateness) if self._lateness else marks
-
-    def _partials(self, batch: Batch, placed: Placement, grouped: bool) -> tuple[Partial, ...]:
-        if not len(placed.slices):
-            return ()
-        rows = batch if placed.rows is None else batch.take(placed.rows)
-        beside = None if grouped else self._slices.beside(rows.num_rows)
-        keys = self._keys(rows, placed.starts)
-        return (self._aggregator.build(rows, keys, placed.slices, grouped, beside),)
-
-    def _held_back(self, batch: Batch, placed: Placement) -> tuple[Block, ...]:
-        if placed.held is None:
-            return ()
-        found, slices, missed = placed.held
-        rows = batch.take(found)
-        return (self._held.build(rows, self._keys(rows, None), slices, missed),)
-
-    def _updates(self, batch: Batch, placed: Placement) -> tuple[Block, ...]:
-        if placed.updates is None:
-            return ()
-        found, windows, starts = placed.updates
-        rows = batch.take(found)
-        partial = self._aggregator.build(rows, self._keys(rows, starts), windows)
-        return (partial if isinstance(partial, Block) else self._aggregator.block_of(partial),)
-
-    def _keys(self, rows: Batch, starts: Micros | None) -> list[Column]:
-        keys = [rows.column(key) for key in self._stream.keys]
-        return keys if starts is None else [*keys, starts]
-
-    def _last_fired(self) -> int:
-        """The number of the last window that has fired."""
-        return self._grid.last_over(earlier(self._watermark, self.delay))
-
-    def split(self, taken: Sequence[Taken], owners: npt.NDArray[np.intp]) -> Mapping[int, Taken]:
-        """See `Combines`."""
-        merge, self._groups = self._groups, True
-        together = Taken.of(taken)
-        partials = self._aggregator.split(together.partials, owners, merge) if together.partials else {}
-        held = blocks_by_owner(self._held.aggregator, together.held, owners)
-        updates = blocks_by_owner(self._aggregator, together.updates, owners)
-        workers = sorted({*partials, *held, *updates})
-        return {w: Taken(partials.get(w, ()), held.get(w, ()), updates.get(w, ())) for w in workers}
-
-    def merge(self, parts: Sequence[Taken]) -> Iterable[Output]:
-        """See `Combines`."""
-        return self._add(Taken.of(parts))
-
-    def _add(self, taken: Taken) -> Iterable[Output]:
-        """Take what belongs to keys that this operator owns."""
-        for block in taken.held:
-            self._held.add(block)
-        for partial in taken.partials:
-            self._slices.add(partial)
-        return ()
-
-    def _late_outputs(self, batch: Batch, placed: Placement) -> list[Output]:
-        """The rows that were late for all their windows, and one for each row and window it missed."""
-        outputs: list[Output] = []
-        if placed.late is not None:
-            self._late_rows += int(np.count_nonzero(placed.late))
-            outputs.append((LATE, batch.filter(placed.late)))
-        if placed.missed is not None:
-            rows, starts, ends = placed.missed
-            found = batch.take(rows)
-            kept = [c for c, f in zip(found.columns, found.schema, strict=True) if not _is_bound(f)]
-            outputs.append((MISSED, found.replaced(self._missed, [*kept, *_bounds(starts, ends)])))
-        return outputs
-
-    # ------------------------------------------------------------------ time
-
-    def on_watermark(self, watermark: int) -> Iterable[Output]:
-        after = max(watermark, self._watermark)
-        if after < self._decides_at:
-            self._watermark = after
-            return ()
-        ended, ends = earlier(self._watermark, self.delay), earlier(after, self.delay)
-        # rows that wait are judged by the watermark at which they came
-        outputs = () if ends < self._grid.end_after(ended) else self._flush()
-        self._watermark = after
-        self._decides_at = self.deadline_after(after)
-        return itertools.chain(outputs, self._fire(ended, ends))
-
-    def _fire(self, before: int, watermark: int) -> Iterator[Output]:
-        """The results of the windows that end after `before` and by `watermark`."""
-        if watermark < self._grid.end_after(before):
-            return  # no window ends here
-        over, last = self._grid.last_over(before), self._grid.last_over(watermark)
-        held = self._held.in_windows(over + 1, last)
-        for make in self._slices.fire(over, last, self._largest, held):
-            if self._results_can_wait:
-                yield RESULT, LaterBatch(self._out, functools.partial(self._made, make))
-                continue
-            fired = make()
-            groups = fired if self._stream.changes is None else _with_rows(fired)
-            if len(groups):
-                yield RESULT, self._result(groups)
-        self._slices.forget(self._grid.first_open_slice(last))
-        self._held.forget(self._grid.first_open_slice(last))
-
-    def _made(self, make: MakeBlock) -> Batch:
-        return self._result(make())
-
-    def _result(self, fired: Block) -> Batch:
-        return self._batch(fired, self._aggregator.finish(fired), None)
-
-    def _batch(self, windows: Block, results: list[Column], changes: Changes | None) -> Batch:
-        begins, lengths = runs(windows.numbers)  # a window has many groups, which come together
-        numbers = windows.numbers.take(begins)
-        ends = self._grid.ends(numbers)
-        if self._grid.numbers_tell_starts:
-            starts = np.repeat(self._grid.starts(numbers), lengths)
-        else:
-            starts = np.asarray(as_numpy(windows.keys[-1]))
-        keys = windows.keys[: len(self._stream.keys)]
-        columns = [*keys, *_bounds(starts, np.repeat(ends, lengths)), *results]
-        return Batch(self._out, columns, len(windows), np.repeat(ends - 1, lengths), changes)
-
-    def deadline_after(self, watermark: int) -> int:
-        return later(self._grid.end_after(earlier(watermark, self._lateness)), self._lateness)
-
-    @property
-    def late_rows(self) -> int:
-        return self._late_rows
-
-    # ------------------------------------------------------------------ state
-
-    def snapshot(self) -> OperatorState:
-        self._flush()
-        tables: dict[str, Sequence[Segment]] = {
-            "slices": self._slices.segments(self._tables.table),
-            "crowded": self._slices.crowded.segments(self._tables.table),
-            "held": self._held.segments(self._held_tables.table),
-        }
-        return OperatorState(tables, {"watermark": self._watermark}, {"late_rows": self._late_rows})
-
-    def restore(self, state: OperatorState) -> None:
-        self._watermark = int(state.values["watermark"])
-        self._late_rows = state.counters["late_rows"]
-        open_ = self._grid.first_open_slice(self._last_fired())
-        groups, crowded, held = (state.table(name) for name in ("slices", "crowded", "held"))
-        if groups is not None:
-            self._slices.restore(self._tables.block(groups), open_)
-        if crowded is not None:
-            self._slices.crowded.restore(self._tables.block(crowded), open_)
-        if held is not None:
-            self._held.restore(self._held_tables.block(held), open_)
-
-
-class UpdatingWindowAggregate(WindowAggregateOperator):
-    """Shows a result when a window ends, and what becomes of it while the window still takes rows."""
-
-    def __init__(self, spec: WindowAggregate, stream: StreamType, out: pa.Schema, missed: pa.Schema) -> None:
-        super().__init__(spec, stream, out, missed)
-        self.delay = 0
-        self.judges_stamped = not self._by_arrival  # updates come after what arrived later
-        self._ahead = SliceStore(self._grid, self._aggregator, crowds=False)
-        """Updates by window, of windows that have not fired."""
-        slices = self._aggregator
-        self._windows = PartialAggregator([*self._key_types, pa.int64()], slices.aggregates, slices.own)
-        self._fired = FiredWindows(self._windows)
-        self._results_can_wait = False
-        self._fired_tables = GroupTables([*self._key_names, "__window"], self._windows)
-        self._ahead_tables = GroupTables(self._key_names, self._aggregator, "__window")
-
-    def _may_wait(self, batch: Batch) -> bool:
-        return False  # a row of a window that was shown is an update at once
-
-    def _place_stamped(self, times: Micros, marks: Micros) -> Placement:
-        return self._grid.place(times, self._closed(marks), shown=marks)
-
-    def _add(self, taken: Taken) -> Iterable[Output]:
-        fired = self._last_fired()
-        for block in taken.held:
-            self._held.add(block)
-        for block in taken.updates:
-            self._ahead.add(block)
-        behind: list[Block] = []
-        for partial in taken.partials:
-            behind += self._split_off(partial, fired)
-        return self._update([*behind, *self._take_ahead(fired)])
-
-    def _take_ahead(self, fired: int) -> list[Block]:
-        """The updates of windows that have fired by now, up to number `fired`."""
-        parts = [block.slice(0, first_from(block, fired + 1)) for block in self._ahead.blocks]
-        self._ahead.forget(fired + 1)
-        return [block for block in parts if len(block)]
-
-    def _update(self, behind: Sequence[Block]) -> Iterable[Output]:
-        """What becomes of fired windows by groups that are numbered by them."""
-        if not behind:
-            return []
-        step = self._fired.update(self._aggregator.merge(behind))
-        updates = Updates.of(step, self._aggregator)
-        if not len(updates):
-            return []
-        windows = step.after.renumbered(step.after.numbers.take(updates.groups), updates.groups)
-        return [(RESULT, self._batch(windows, updates.results, updates.changes))]
-
-    def _split_off(self, partial: Partial, fired: int) -> list[Block]:
-        """Keep what open windows need of a partial; for fired ones, up to number `fired`, its groups."""
-        end = self._grid.slices_of(fired).stop
-        if isinstance(partial, Cells):
-            if partial.first >= end:
-                self._slices.add(partial)
-                return []
-            partial = self._aggregator.block_of(partial)
-        stop = first_from(partial, end)
-        if not stop:
-            self._slices.add(partial)
-            return []
-        start = first_from(partial, self._grid.first_open_slice(fired))
-        if start < len(partial):
-            self._slices.add(partial.slice(start, len(partial)))
-        late = partial.slice(0, stop)
-        over = self._grid.last_over(earlier(self._watermark, self._lateness))
-        rows, windows = self._grid.windows_holding(late.numbers, over + 1, fired)
-        return [late.renumbered(windows, rows)] if len(rows) else []
-
-    def _fire(self, before: int, watermark: int) -> Iterator[Output]:
-        yield from super()._fire(before, watermark)
-        yield from self._update(self._take_ahead(self._grid.last_over(watermark)))
-        self._fired.forget(self._grid.last_over(earlier(watermark, self._lateness)))
-
-    def _result(self, fired: Block) -> Batch:
-        self._fired.add(fired)
-        inserted = np.full(len(fired), INSERT, np.int8)
-        return self._batch(fired, self._aggregator.finish(fired), inserted)
-
-    def deadline_after(self, watermark: int) -> int:
-        """Also the end of a window: which of the late rows its first result holds hangs on it."""
-        return min(self._grid.end_after(watermark), super().deadline_after(watermark))
-
-    def snapshot(self) -> OperatorState:
-        state = super().snapshot()
-        fired = self._fired.segments(self._fired_tables.table)
-        ahead = self._ahead.segments(self._ahead_tables.table)
-        return replace(state, tables={**state.tables, "fired": fired, "ahead": ahead})
-
-    def restore(self, state: OperatorState) -> None:
-        super().restore(state)
-        groups = state.table("fired")
-        if groups is not None:
-            over = self._grid.last_over(earlier(self._watermark, self._lateness))
-            self._fired.restore(self._fired_tables.block(groups), over)
-        ahead = state.table("ahead")
-        if ahead is not None:
-            self._ahead.restore(self._ahead_tables.block(ahead), self._last_fired() + 1)
-
-
 def check_time(stream: StreamType, lateness: int) -> None:
     """Raise `EventTimeError` where a window can't see all rows of its input in time."""
     if not stream.event_time:
@@ -513,13 +130,3 @@ def check_time(stream: StreamType, lateness: int) -> None:
             remedy=f'give `allowed_lateness="{show_duration(stream.lateness)}"`, or make the window above '
             "show results once, by `.final_only()`",
         )
-
-
-def _with_rows(groups: Block) -> Block:
-    """Without the groups of which a changelog took all rows back."""
-    rows = np.flatnonzero(np.asarray(groups.states[0]) > 0)
-    return groups if len(rows) == len(groups) else groups.renumbered(groups.numbers.take(rows), rows)
-
-
-def _bounds(starts: Micros, ends: Micros) -> list[pa.Array]:
-    return [pa.array(starts).view(INSTANT), pa.array(ends).view(INSTANT)]
