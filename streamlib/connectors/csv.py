@@ -15,7 +15,7 @@ from streamlib.connectors.csv_records import Records
 from streamlib.connectors.csv_sink import sink
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.files import Files, Paths, files_at
-from streamlib.connectors.followed import Followable
+from streamlib.connectors.partitioned import Partitionable
 from streamlib.connectors.places import COMPRESSED
 from streamlib.connectors.positions import row_number
 from streamlib.connectors.schemas import conform, plain, schema_line
@@ -38,7 +38,7 @@ SUFFIXES = tuple(f"{name}{how}" for name in (".csv", ".tsv") for how in ("", *CO
 
 
 @dataclass(frozen=True, repr=False)
-class CsvSource(Followable):
+class CsvSource(Partitionable):
     """CSV files, each a partition. Made by `source`; equal where paths, columns and dialect are."""
 
     files: Files

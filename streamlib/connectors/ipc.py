@@ -13,8 +13,8 @@ from streamlib.connectors.calls import as_call
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.file_schemas import check_same, columns_in
 from streamlib.connectors.files import Files, Paths, files_at
-from streamlib.connectors.followed import Followable
 from streamlib.connectors.ipc_sink import sink
+from streamlib.connectors.partitioned import Partitionable
 from streamlib.connectors.places import Place
 from streamlib.connectors.positions import row_number
 from streamlib.connectors.schemas import conform
@@ -30,7 +30,7 @@ _MAGIC = b"ARROW1"  # at the beginning of the file format; a stream begins with 
 
 
 @dataclass(frozen=True, repr=False)
-class IpcSource(Followable):
+class IpcSource(Partitionable):
     """Arrow IPC files, each a partition. Made by `source`; equal where the paths are."""
 
     files: Files

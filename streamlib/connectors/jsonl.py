@@ -11,8 +11,8 @@ import pyarrow as pa
 from streamlib.connectors.calls import as_call
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.files import Files, Paths, files_at
-from streamlib.connectors.followed import Followable
 from streamlib.connectors.jsonl_sink import sink
+from streamlib.connectors.partitioned import Partitionable
 from streamlib.connectors.places import COMPRESSED
 from streamlib.connectors.positions import row_number
 from streamlib.connectors.schemas import conform, plain, schema_line
@@ -31,7 +31,7 @@ SUFFIXES = tuple(f"{name}{how}" for name in (".jsonl", ".ndjson", ".json") for h
 
 
 @dataclass(frozen=True, repr=False)
-class JsonlSource(Followable):
+class JsonlSource(Partitionable):
     """Files of JSON lines, each a partition. Made by `source`; equal where paths and columns are."""
 
     files: Files

@@ -15,11 +15,11 @@ from streamlib.connectors.calls import as_call
 from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
 from streamlib.connectors.file_schemas import check_same, columns_in
 from streamlib.connectors.files import Files, Paths, files_at
-from streamlib.connectors.followed import Followable
 from streamlib.connectors.parquet_pruning import prune
 from streamlib.connectors.parquet_sink import sink
 from streamlib.connectors.parquet_snapshot import ParquetSnapshotSink, snapshot_sink
 from streamlib.connectors.parquet_statistics import RowGroups, coded_columns
+from streamlib.connectors.partitioned import Partitionable
 from streamlib.connectors.places import Place
 from streamlib.connectors.positions import beyond_end, row_number
 from streamlib.connectors.schemas import conform, plain
@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, repr=False)
-class ParquetSource(Followable):
+class ParquetSource(Partitionable):
     """Parquet files, each a partition. Made by `source`; equal where the paths are."""
 
     files: Files
@@ -136,7 +136,7 @@ def source(path: Paths, *, store: S3 | None = None) -> ParquetSource:
     statistics show that no row passes them: comparisons of columns with constants, `is_in`,
     `is_between`, `is_null`, and what `& | ~` make of them. Row-group statistics of the event time tell batch
     runs how far they are; a naive event time is taken as UTC there. Folder names such as
-    `region=eu` are not columns.
+    `region=eu` are columns with `.partitioned_by(...)`.
 
     Args:
         path: a file, a folder (its `.parquet` and `.pq` files, also in folders below), a glob, or a
