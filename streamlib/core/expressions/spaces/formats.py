@@ -159,7 +159,8 @@ def writing(format: str) -> list[tuple[str, Part]]:
         part = _part(directive)
         behind = text.replace("%", "%%")
         if part == "fraction":
-            found += [(plain, "second"), (directive, part)]
+            found.append((plain, "second"))
+            found.append((directive, part))
             plain = behind
             continue
         before = found.pop()[0] if found and found[-1][1] == part else ""
