@@ -365,8 +365,8 @@ class Pipeline:
 
 def _has_letters(flow: BoundFlow, source: str) -> bool:
     """Whether rows of a source may become dead letters below it."""
-    policies = (bound.node.on_error for bound in flow.nodes if source in bound.sources and bound.inputs)
-    return any(dead_letter_of(policy) is not None for policy in policies)
+    below = (bound.node for bound in flow.nodes if source in bound.sources and bound.inputs)
+    return any(dead_letter_of(node.on_error) is not None for node in below)
 
 
 def _takes_codes(flow: BoundFlow, source: str) -> bool:
