@@ -42,7 +42,7 @@ STEPS = (
 )
 
 
-def survive(seed: int, interval: str = "100ms") -> Outcome:
+def survive(seed: int, interval: str = "50ms") -> Outcome:
     case = Case(seed)
     outcome = live(
         case.flow,
@@ -128,7 +128,7 @@ def _check_named_files(held: store.StateStore) -> int:
 def test_power_cuts_while_state_is_put_together_lose_and_double_nothing():
     """Also restarts from the middle of a compaction, and with segments that several checkpoints share."""
     with eager_compaction() as seen:
-        outcomes = [survive(seed, "20ms") for seed in range(20)]
+        outcomes = [survive(seed, "20ms") for seed in range(40)]
         outcomes += [survive_with_updates(seed, "30ms") for seed in range(2)]
     hit = {name for outcome in outcomes for name in outcome.crashes}
     assert {name.split(":")[0] for name in hit} >= {"start", "run", "store write", "store acknowledge"}

@@ -110,16 +110,18 @@ class _SimFeed:
     """A reader that has nothing for a while, now and then."""
 
     def __init__(
-        self, reader: SourceReader, chance: random.Random, moments: Moments, lanes: LateLanes
+        self, reader: SourceReader, clock: SimClock, chance: random.Random, moments: Moments, lanes: LateLanes
     ) -> None:
         self._reader = reader
+        self._clock = clock
         self._chance = chance
         self._moments = moments
         self._lanes = lanes
 
     def poll(self) -> Chunk | Pause:
-        """A chunk, unless the source stutters."""
+        """A chunk, unless the source stutters; time passes, however seldom the job looks at the clock."""
         self._moments("read")
+        self._clock.skip(self._chance.uniform(0, 0.02))
         self._lanes.step()
         return Pause.NOT_YET if self._chance.random() < 0.2 else self._reader.read()
 
@@ -160,7 +162,7 @@ class SimWorld:
 
     def feed(self, source: Source, reader: SourceReader) -> Feed:
         """A stuttering reader."""
-        return _SimFeed(reader, self._chance, self._moments, self._lanes)
+        return _SimFeed(reader, self._clock, self._chance, self._moments, self._lanes)
 
     def crew(self, flow: BoundFlow, size: int, kind: CrewKind) -> Crew:
         """Workers that take turns in this thread."""
