@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from streamlib.connectors import csv, ipc, jsonl, memory, parquet, text_blocks
+from streamlib.connectors import avro, csv, ipc, jsonl, memory, parquet, text_blocks
 from streamlib.core.contracts import Chunk, Counted, Json, Pause, Source, SourceReader
 from streamlib.core.errors import SourceError, UnknownColumnError
 from streamlib.core.time import MAX_TIME
@@ -146,6 +147,21 @@ def ipc_case(folder: Path) -> Case:
     return Case(*made, found, floors=False)
 
 
+def avro_case(folder: Path) -> Case:
+    moment = {"type": "long", "logicalType": "timestamp-micros"}
+    types = {"id": ["null", "long"], "text": ["null", "string"], "at": ["null", moment]}
+    fields = [{"name": name, "type": types[name]} for name in SCHEMA.names]
+    schema = {"type": "record", "name": "Row", "fields": fields}
+    for name, expected in ROWS.items():
+        path = folder / f"{name}.avro"
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file:
+            fastavro.writer(file, schema, expected, sync_interval=300)
+    found = {f"{name}.avro": expected for name, expected in ROWS.items()}
+    made = [avro.source(path) for path in (folder, str(folder), folder / "a.avro")]
+    return Case(*made, found, floors=False)
+
+
 def scripted_case(folder: Path) -> Case:
     def made(last: int) -> Source:
         script = {
@@ -163,13 +179,24 @@ def scripted_case(folder: Path) -> Case:
     return Case(made(150), made(150), made(149), ROWS, True, position)
 
 
-CASES = [memory_case, dealt_case, iterated_case, parquet_case, csv_case, jsonl_case, ipc_case, scripted_case]
+CASES = [
+    memory_case,
+    dealt_case,
+    iterated_case,
+    parquet_case,
+    csv_case,
+    jsonl_case,
+    ipc_case,
+    avro_case,
+    scripted_case,
+]
 
 
 @pytest.fixture(params=CASES, ids=lambda make: make.__name__.removesuffix("_case"))
 def case(request, tmp_path, monkeypatch) -> Case:
     monkeypatch.setattr(parquet, "BATCH_ROWS", 16)
     monkeypatch.setattr(text_blocks, "BLOCK_BYTES", 500)
+    monkeypatch.setattr(avro, "BATCH_ROWS", 16)
     make: Callable[[Path], Case] = request.param
     return make(tmp_path)
 

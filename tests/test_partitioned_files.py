@@ -7,13 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import streamlib as sl
 from streamlib import col
-from streamlib.connectors import csv, ipc, jsonl, memory, parquet
+from streamlib.connectors import avro, csv, ipc, jsonl, memory, parquet
 from streamlib.core.contracts import Pause
 from streamlib.core.errors import DefinitionError, SourceError, UnknownColumnError
 
@@ -30,6 +31,10 @@ def put(folder: Path, day: str, ids: list[int], suffix: str) -> Path:
     elif suffix == ".arrow":
         with pa.ipc.new_file(str(path), table.schema) as writer:
             writer.write_table(table)
+    elif suffix == ".avro":
+        schema = {"type": "record", "name": "Row", "fields": [{"name": "id", "type": ["null", "long"]}]}
+        with path.open("wb") as file:
+            fastavro.writer(file, schema, table.to_pylist())
     elif suffix == ".csv":
         path.write_text("".join(f"{i}\n" for i in ["id", *ids]))
     else:
@@ -40,6 +45,7 @@ def put(folder: Path, day: str, ids: list[int], suffix: str) -> Path:
 SOURCES: dict[str, Any] = {
     ".parquet": parquet.source,
     ".arrow": ipc.source,
+    ".avro": avro.source,
     ".csv": lambda path: csv.source(path, {"id": pa.int64()}),
     ".jsonl": lambda path: jsonl.source(path, {"id": pa.int64()}),
 }

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from streamlib.connectors.calls import as_call
-from streamlib.connectors.file_reader import FileReader, Unchanged, drop_rows
-from streamlib.connectors.file_schemas import check_same, columns_in
-from streamlib.connectors.files import Files, Paths, files_at
+from streamlib.connectors.described_files import DescribedFiles
+from streamlib.connectors.file_schemas import columns_in
+from streamlib.connectors.files import Paths, files_at
 from streamlib.connectors.ipc_sink import sink
-from streamlib.connectors.partitioned import Partitionable
 from streamlib.connectors.places import Place
-from streamlib.connectors.positions import row_number
 from streamlib.connectors.schemas import conform
 from streamlib.connectors.stores import S3
-from streamlib.core.contracts import Json, Replay
-from streamlib.core.errors import SourceError, UnknownColumnError
+from streamlib.core.errors import SourceError
 
 __all__ = ["IpcSource", "sink", "source"]
 
@@ -30,60 +27,36 @@ _MAGIC = b"ARROW1"  # at the beginning of the file format; a stream begins with 
 
 
 @dataclass(frozen=True, repr=False)
-class IpcSource(Partitionable):
+class IpcSource(DescribedFiles):
     """Arrow IPC files, each a partition. Made by `source`; equal where the paths are."""
 
-    files: Files
-    columns: tuple[str, ...] | None = field(default=None, kw_only=True)
-    """The columns that are read; None: all."""
-    _bound: dict[str, pa.Schema] = field(default_factory=dict, init=False, compare=False)
-    """The schema that was last told, which every file that is opened must still have."""
+    def columns_of(self, path: str) -> pa.Schema:
+        """See `DescribedFiles.columns_of`."""
+        try:
+            with _opened(self.files.place, path) as (reader, _):
+                return columns_in(path, reader.schema)
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, SourceError):
+                raise
+            raise self.damaged(path, error) from error
 
-    @property
-    def declared(self) -> None:
-        """See `OfFiles.declared`."""
+    def batches(self, path: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """See `DescribedFiles.batches`."""
+        with _opened(self.files.place, path, schema.names) as (reader, whole):
+            found = (reader.get_batch(i) for i in range(reader.num_record_batches)) if whole else iter(reader)
+            for batch in found:
+                batch.validate(full=True)  # kernels trust offsets, and these come from outside
+                for start in range(0, batch.num_rows, BATCH_ROWS):
+                    yield conform(batch.slice(start, BATCH_ROWS), schema)
 
-    @property
-    def bounded(self) -> bool:
-        return True
-
-    @property
-    def replay(self) -> Replay:
-        return "replayable"
-
-    def schema(self) -> pa.Schema:
-        """The columns of the first file; asks every file and raises `SourceError` where one differs."""
-        if self.columns is None or "schema" not in self._bound:
-            place = self.files.place
-            (first, expected), *others = ((p, _schema_of(place, p)) for p in self.files.find().values())
-            for path, found in others:
-                check_same(repr(first), expected, path, found)
-            self._bound["schema"] = expected
-        return self._chosen(self._bound["schema"])
-
-    def project(self, columns: Sequence[str]) -> IpcSource:
-        """See `Projects.project`."""
-        made = replace(self, columns=tuple(columns))
-        made._bound.update(self._bound)
-        return made
-
-    def _chosen(self, whole: pa.Schema) -> pa.Schema:
-        return whole if self.columns is None else pa.schema([whole.field(name) for name in self.columns])
-
-    def partitions(self) -> Sequence[str]:
-        return list(self.files.find())
-
-    def open(self, partition: str, position: Json | None, event_time: str | None) -> FileReader:
-        """See `Source.open`. Reads and discards the chosen columns of what precedes `position`."""
-        row = row_number(position, partition)
-        path = self.files.path_of(partition)
-        wanted = self.schema() if "schema" not in self._bound else self._chosen(self._bound["schema"])
-        if event_time is not None and event_time not in wanted.names:
-            raise UnknownColumnError.of(event_time, wanted.names)
-        unchanged = Unchanged(self.files.place, path)
-        check_same("the flow's schema", self._bound["schema"], path, _schema_of(self.files.place, path))
-        rows = drop_rows(_batches(self.files.place, path, wanted), row, partition)
-        return FileReader(rows, row, unchanged, lambda error: _damaged(path, error))
+    def damaged(self, path: str, error: Exception) -> SourceError:
+        """See `DescribedFiles.damaged`."""
+        return SourceError(
+            f"{path!r} can't be read",
+            expected="a complete Arrow IPC file or stream",
+            found=str(error).splitlines()[0] if str(error) else "no bytes",
+            remedy="check that it is Arrow IPC and was written to its end; remove it from the path if not",
+        )
 
     def __repr__(self) -> str:
         return as_call("ipc.source", self.files.given, store=self.files.store)
@@ -124,31 +97,3 @@ def _opened(place: Place, path: str, columns: Sequence[str] | None = None) -> It
             options.included_fields = sorted(names.index(name) for name in columns)
         with opened(file, options=options) as reader:
             yield reader, whole
-
-
-def _schema_of(place: Place, path: str) -> pa.Schema:
-    try:
-        with _opened(place, path) as (reader, _):
-            return columns_in(path, reader.schema)
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, SourceError):
-            raise
-        raise _damaged(path, error) from error
-
-
-def _batches(place: Place, path: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    with _opened(place, path, schema.names) as (reader, whole):
-        found = (reader.get_batch(i) for i in range(reader.num_record_batches)) if whole else iter(reader)
-        for batch in found:
-            batch.validate(full=True)  # kernels trust offsets, and these come from outside
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                yield conform(batch.slice(start, BATCH_ROWS), schema)
-
-
-def _damaged(path: str, error: Exception) -> SourceError:
-    return SourceError(
-        f"{path!r} can't be read",
-        expected="a complete Arrow IPC file or stream",
-        found=str(error).splitlines()[0] if str(error) else "no bytes",
-        remedy="check that it is Arrow IPC and was written to its end; remove it from the path if not",
-    )

@@ -50,11 +50,11 @@ class AvroFormat(Format):
         return self.columns
 
     def _parsed(self) -> Any:
-        return _fastavro().parse_schema(without_logical(json.loads(self.text)))
+        return load_fastavro().parse_schema(without_logical(json.loads(self.text)))
 
     def decoder(self) -> Decode:
-        arrays = ToArrays(_to_leaf, itemgetter)
-        parse = partial(_read, _fastavro().schemaless_reader, self._parsed())
+        arrays = ToArrays(to_leaf, itemgetter)
+        parse = partial(_read, load_fastavro().schemaless_reader, self._parsed())
 
         def rows(records: Sequence[Any]) -> pa.RecordBatch:
             return arrays.rows(records, self.columns)
@@ -63,7 +63,7 @@ class AvroFormat(Format):
 
     def encoder(self) -> Encode:
         values = ToValues(_from_leaf, lambda fields: dict_maker(tuple(name for name, _ in fields)))
-        write = partial(_written, _fastavro().schemaless_writer, self._parsed())
+        write = partial(_written, load_fastavro().schemaless_writer, self._parsed())
 
         def messages(rows: pa.RecordBatch) -> pa.Array:
             return pa.array(list(map(write, values.records(rows))), pa.binary())
@@ -131,7 +131,7 @@ def _schema(schema: Any) -> Any:
 def _checked(form: AvroFormat) -> None:
     try:
         form._parsed()
-    except _fastavro().schema.SchemaParseException as error:
+    except load_fastavro().schema.SchemaParseException as error:
         raise DefinitionError(
             "formats.avro needs a schema that Avro takes",
             expected="an Avro schema",
@@ -139,7 +139,8 @@ def _checked(form: AvroFormat) -> None:
         ).at(None, caller()) from error
 
 
-def _fastavro() -> Any:
+def load_fastavro() -> Any:
+    """The package. Raises `MissingExtraError`."""
     try:
         import fastavro  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -177,7 +178,8 @@ def _number_of(dtype: pa.DataType) -> pa.DataType | None:
     return pa.int64() if pa.types.is_time64(dtype) or pa.types.is_timestamp(dtype) else None
 
 
-def _to_leaf(values: list[Any], dtype: pa.DataType) -> pa.Array:
+def to_leaf(values: list[Any], dtype: pa.DataType) -> pa.Array:
+    """Plain values of messages as an array: dates and moments are numbers there."""
     number = _number_of(dtype)
     return (
         from_python(values, pa.field("", dtype)) if number is None else pa.array(values, number).view(dtype)
