@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from streamlib.connectors.file_sink import MAX_BYTES_PER_FILE, MAX_ROWS_PER_FILE, FileSink, file_sink
-from streamlib.connectors.open_file import Encoder
+from streamlib.connectors.open_file import Encoder, Encoding
 from streamlib.connectors.stores import S3
 from streamlib.core.disk import WritableFile
 from streamlib.core.errors import MissingExtraError, SinkError
@@ -22,19 +22,11 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
-class AvroEncoding:
+class AvroEncoding(Encoding):
     """Avro object container files, compressed by deflate; see `Encoding`."""
 
-    @property
-    def name(self) -> str:
-        return "avro"
-
-    @property
-    def suffix(self) -> str:
-        return ".avro"
-
-    def given(self) -> dict[str, object]:
-        return {}
+    name: ClassVar[str] = "avro"
+    ending: ClassVar[str] = ".avro"
 
     def check(self, schema: pa.Schema) -> None:
         _fastavro()

@@ -23,7 +23,7 @@ from streamlib.connectors.sifting import NOTHING, Sifted, broken_off, sift
 from streamlib.connectors.stores import S3
 from streamlib.connectors.text_blocks import BrokenOff, TooLong, head, read_blocks
 from streamlib.core.batch import schema_of
-from streamlib.core.contracts import Json, Replay
+from streamlib.core.contracts import Json
 from streamlib.core.errors import (
     DefinitionError,
     SourceError,
@@ -49,14 +49,6 @@ class CsvSource(Partitionable):
     def declared(self) -> pa.Schema:
         """See `OfFiles.declared`."""
         return self.columns
-
-    @property
-    def bounded(self) -> bool:
-        return True
-
-    @property
-    def replay(self) -> Replay:
-        return "replayable"
 
     def schema(self) -> pa.Schema:
         """The declared columns; reads every header and raises where a column is not in it."""

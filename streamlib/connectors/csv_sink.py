@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -13,7 +13,7 @@ from streamlib.connectors.compression import Compress, check_compress, compressi
 from streamlib.connectors.csv_dialect import Dialect
 from streamlib.connectors.file_sink import MAX_BYTES_PER_FILE, MAX_ROWS_PER_FILE, FileSink, file_sink
 from streamlib.connectors.instants import check_years
-from streamlib.connectors.open_file import Encoder
+from streamlib.connectors.open_file import Encoder, Encoding
 from streamlib.connectors.stores import S3
 from streamlib.core.disk import WritableFile
 from streamlib.core.errors import SinkError
@@ -28,20 +28,19 @@ _NO_TEXT: Sequence[Callable[[pa.DataType], bool]] = (
 
 
 @dataclass(frozen=True)
-class CsvEncoding:
+class CsvEncoding(Encoding):
     """CSV as `csv.source` reads it: texts in quotes, so that an empty one is no null; see `Encoding`."""
+
+    name: ClassVar[str] = "csv"
+    ending: ClassVar[str] = ".csv"
 
     delimiter: str = ","
     header: bool = True
     compress: Compress | None = None
 
     @property
-    def name(self) -> str:
-        return "csv"
-
-    @property
     def suffix(self) -> str:
-        return suffixed(".csv", self.compress)
+        return suffixed(self.ending, self.compress)
 
     def given(self) -> dict[str, object]:
         return {

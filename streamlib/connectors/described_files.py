@@ -14,7 +14,7 @@ from streamlib.connectors.file_schemas import check_same
 from streamlib.connectors.files import Files
 from streamlib.connectors.partitioned import Partitionable
 from streamlib.connectors.positions import row_number
-from streamlib.core.contracts import Json, Replay
+from streamlib.core.contracts import Json
 from streamlib.core.errors import SourceError, UnknownColumnError
 
 
@@ -43,14 +43,6 @@ class DescribedFiles(Partitionable, ABC):
     @property
     def declared(self) -> None:
         """See `OfFiles.declared`."""
-
-    @property
-    def bounded(self) -> bool:
-        return True
-
-    @property
-    def replay(self) -> Replay:
-        return "replayable"
 
     def schema(self) -> pa.Schema:
         """The columns of the first file; asks every file and raises `SourceError` where one differs."""

@@ -41,7 +41,15 @@ class OfFiles(Protocol):
 
 
 class Followable:
-    """Gives sources of files the method `follow`."""
+    """What sources of files share: they end, and any part of them is read again; and the method `follow`."""
+
+    @property
+    def bounded(self) -> bool:
+        return True
+
+    @property
+    def replay(self) -> Replay:
+        return "replayable"
 
     def follow(self: Any, every: Duration = "1s") -> FollowedSource:
         """The same files and those that come, without an end: for a folder (or glob) that grows.

@@ -5,30 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from typing import ClassVar
 
 import pyarrow as pa
 
 from streamlib.connectors.file_sink import MAX_BYTES_PER_FILE, MAX_ROWS_PER_FILE, FileSink, file_sink
-from streamlib.connectors.open_file import Encoder
+from streamlib.connectors.open_file import Encoder, Encoding
 from streamlib.connectors.stores import S3
 from streamlib.core.disk import WritableFile
 from streamlib.core.errors import SinkError
 
 
 @dataclass(frozen=True)
-class IpcEncoding:
+class IpcEncoding(Encoding):
     """The file format of Arrow; see `Encoding`."""
 
-    @property
-    def name(self) -> str:
-        return "ipc"
-
-    @property
-    def suffix(self) -> str:
-        return ".arrow"
-
-    def given(self) -> dict[str, object]:
-        return {}
+    name: ClassVar[str] = "ipc"
+    ending: ClassVar[str] = ".arrow"
 
     def check(self, schema: pa.Schema) -> None:
         for field in schema:

@@ -19,7 +19,7 @@ from streamlib.connectors.schemas import conform, plain, schema_line
 from streamlib.connectors.sifting import NOTHING, Sifted, broken_off, too_long
 from streamlib.connectors.stores import S3
 from streamlib.connectors.text_blocks import BLOCK_BYTES, Block, BrokenOff, TooLong, head, read_blocks
-from streamlib.core.contracts import Broken, Json, Replay
+from streamlib.core.contracts import Broken, Json
 from streamlib.core.errors import DefinitionError, SourceError, StreamlibError, UnknownColumnError
 from streamlib.formats.contract import Decode, Format
 from streamlib.formats.msgspec_formats import json
@@ -41,14 +41,6 @@ class JsonlSource(Partitionable):
     def declared(self) -> pa.Schema:
         """See `OfFiles.declared`."""
         return plain(self.format.schema)
-
-    @property
-    def bounded(self) -> bool:
-        return True
-
-    @property
-    def replay(self) -> Replay:
-        return "replayable"
 
     def schema(self) -> pa.Schema:
         """The declared columns. Raises `SourceError` where a path names nothing."""

@@ -5,31 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from streamlib.connectors.compression import Compress, check_compress, compressing, suffixed
 from streamlib.connectors.file_sink import MAX_BYTES_PER_FILE, MAX_ROWS_PER_FILE, FileSink, file_sink
 from streamlib.connectors.json_text import check_json, json_lines
-from streamlib.connectors.open_file import Encoder
+from streamlib.connectors.open_file import Encoder, Encoding
 from streamlib.connectors.stores import S3
 from streamlib.core.disk import WritableFile
 
 
 @dataclass(frozen=True)
-class JsonLinesEncoding:
+class JsonLinesEncoding(Encoding):
     """A JSON object a line; see `Encoding`."""
+
+    name: ClassVar[str] = "jsonl"
+    ending: ClassVar[str] = ".jsonl"
 
     compress: Compress | None = None
 
     @property
-    def name(self) -> str:
-        return "jsonl"
-
-    @property
     def suffix(self) -> str:
-        return suffixed(".jsonl", self.compress)
+        return suffixed(self.ending, self.compress)
 
     def given(self) -> dict[str, object]:
         return {"compress": self.compress}

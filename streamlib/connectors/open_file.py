@@ -5,8 +5,9 @@ What a format has to know is an `Encoding`; staging, rolling, hashing and partit
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 
@@ -29,30 +30,30 @@ class Encoder(Protocol):
         ...
 
 
-class Encoding(Protocol):
+class Encoding(ABC):
     """A format of files: a frozen, picklable description."""
 
-    @property
-    def name(self) -> str:
-        """The module that users know: "parquet"."""
-        ...
+    name: ClassVar[str]
+    """The module that users know: "parquet"."""
+    ending: ClassVar[str]
+    """How file names end, compression aside: ".csv"."""
 
     @property
     def suffix(self) -> str:
         """How file names end: ".csv.gz"."""
-        ...
+        return self.ending
 
     def given(self) -> dict[str, object]:
         """Options that differ from the defaults of the factory; None for those that don't."""
-        ...
+        return {}
 
+    @abstractmethod
     def check(self, schema: pa.Schema) -> None:
         """Raise `SinkError` where a column has a type that the format can't hold."""
-        ...
 
+    @abstractmethod
     def open(self, file: WritableFile, schema: pa.Schema) -> Encoder:
         """Begin a file."""
-        ...
 
 
 class OpenFile:

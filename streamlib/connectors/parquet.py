@@ -24,7 +24,7 @@ from streamlib.connectors.places import Place
 from streamlib.connectors.positions import beyond_end, row_number
 from streamlib.connectors.schemas import conform, plain
 from streamlib.connectors.stores import S3
-from streamlib.core.contracts import Json, LeftOut, Replay
+from streamlib.core.contracts import Json, LeftOut
 from streamlib.core.errors import SourceError, UnknownColumnError
 from streamlib.core.expressions import Expr
 
@@ -50,14 +50,6 @@ class ParquetSource(Partitionable):
     @property
     def declared(self) -> None:
         """See `OfFiles.declared`."""
-
-    @property
-    def bounded(self) -> bool:
-        return True
-
-    @property
-    def replay(self) -> Replay:
-        return "replayable"
 
     def schema(self) -> pa.Schema:
         """The columns of the first file; reads every footer and raises `SourceError` where one differs."""

@@ -23,7 +23,6 @@ from streamlib.core.contracts import (
     KnowsTimes,
     Pause,
     Projects,
-    Replay,
     SourceReader,
     StreamType,
 )
@@ -103,14 +102,6 @@ class PartitionedSource(Followable):
     def declared(self) -> pa.Schema | None:
         """See `OfFiles.declared`."""
         return None if self.inner.declared is None else self._with_folders(self.inner.declared)
-
-    @property
-    def bounded(self) -> bool:
-        return True
-
-    @property
-    def replay(self) -> Replay:
-        return "replayable"
 
     def schema(self) -> pa.Schema:
         """The columns of the files, then those of the folders; looks at every path."""
