@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from streamlib.connectors.sifting import SHOWN_BYTES
+from streamlib.connectors.sifting import OR_SAY_WHAT_HAPPENS, SHOWN_BYTES
 from streamlib.core.errors import SourceError, shown
 
 # pyarrow counts columns as in the file, from 0
@@ -29,7 +29,8 @@ def explain(error: Exception, where: str, columns: Sequence[str]) -> SourceError
             f"{where}: a record of the wrong length",
             expected=f"{expected} values, as many as there are columns",
             found=f"{found}: {shown(content)}",
-            remedy="correct the file; a delimiter or line break inside a value needs quotes around it",
+            remedy="correct the file (a delimiter or line break inside a value needs quotes around it), "
+            f"{OR_SAY_WHAT_HAPPENS}",
         )
     return SourceError(
         f"{where} can't be read",
@@ -66,5 +67,5 @@ def _bad_value(match: re.Match[str], where: str, columns: Sequence[str]) -> Sour
         expected=dtype,
         found=shown(invalid[1]) if invalid else reason,
         remedy="correct the file, give the column another type in schema=, "
-        "or list the text in null_values= if it means null",
+        f"list the text in null_values= if it means null, {OR_SAY_WHAT_HAPPENS}",
     )

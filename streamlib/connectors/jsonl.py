@@ -16,7 +16,7 @@ from streamlib.connectors.partitioned import Partitionable
 from streamlib.connectors.places import COMPRESSED
 from streamlib.connectors.positions import row_number
 from streamlib.connectors.schemas import conform, plain, schema_line
-from streamlib.connectors.sifting import NOTHING, Sifted, broken_off, too_long
+from streamlib.connectors.sifting import NOTHING, OR_SAY_WHAT_HAPPENS, Sifted, broken_off, too_long
 from streamlib.connectors.stores import S3
 from streamlib.connectors.text_blocks import BLOCK_BYTES, Block, BrokenOff, TooLong, head, read_blocks
 from streamlib.core.contracts import Broken, Json
@@ -130,8 +130,7 @@ def _broken(number: int, path: str, line: int, data: bytes, error: StreamlibErro
         f"{path!r}, line {line}: {error.message}",
         expected=error.expected,
         found=error.found,
-        remedy="correct the file, give the column another type in schema=, "
-        "or say what happens to such lines: `sl.read(..., on_error=)`",
+        remedy=f"correct the file, give the column another type in schema=, {OR_SAY_WHAT_HAPPENS}",
     )
     return Broken(number, f"{path}, line {line}", data.rstrip(b"\r"), told)
 

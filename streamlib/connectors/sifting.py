@@ -14,6 +14,8 @@ from streamlib.core.isolation import isolated
 
 NOTHING = pa.record_batch({})
 SHOWN_BYTES = 1024  # of a record that is too long: it may be all of a file
+OR_SAY_WHAT_HAPPENS = "or say what happens to such records: `sl.read(..., on_error=)`"
+"""The end of what to do about a record that is wrong."""
 UNREADABLE = (pa.ArrowException, ValueError, StreamlibError)
 """What parsing raises for a record that is wrong."""
 
