@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadline: on a busy machine a slow example is no defect, and `timeout` bounds the whole test.
@@ -18,6 +19,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("STREAMLIB_TEST_PROFILE", "default"))
+
+
+LONG = ("test_simulator.py",)  # single tests of a minute: begun last, they would leave the other worker idle
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests."""
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
